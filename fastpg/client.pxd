@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: MIT
+# Where asyncio meets the session.
+
+from fastpg.protocol.operation cimport Operation, StatementPlan
+from fastpg.protocol.row cimport RowSink
+from fastpg.protocol.session cimport Session
+
+
+cdef class Client:
+    cdef readonly Session session
+    cdef readonly object loop
+    cdef readonly object transport          # None once lost
+    cdef readonly object closed             # Future, done when the connection is gone
+    cdef readonly object cancelling         # Future of a cancel under way, or None
+    cdef public object section              # who holds the connection for several steps, or None
+    cdef public object owner                # the Connection: callbacks for notices and the end
+    cdef public object canceller            # async callable that sends a CancelRequest
+    cdef public double cancel_timeout       # seconds
+    cdef public object schedule             # the flush trigger: loop.call_soon unless injected
+    cdef object create_future
+    cdef object running_loop
+    cdef object timer                       # the one TimerHandle of the deadline wheel
+    cdef double timer_at
+    cdef object tasks
+    cdef unsigned long thread
+    cdef unsigned long fork_epoch
+    cdef bint tls
+    cdef bint flush_scheduled
+    cdef object window                      # what get_buffer() hands out
+
+    cdef int check(self) except -1
+    cdef int submit(self, Operation op, double timeout) except -1
+    cdef int flush(self) except -1
+    cdef int arm(self, double when) except -1
+    cdef Operation find(self, object waiter)
+    cdef int after_feed_slow(self) except -1
+    cdef int end(self, object error) except -1

@@ -1,0 +1,368 @@
+# SPDX-License-Identifier: MIT
+# The only module that knows asyncio and C: an asyncio.BufferedProtocol around a Session. It moves bytes, keeps
+# deadlines on one timer, and sees to cancelled operations. Everything here runs on the thread of its loop.
+# May import: session, operation, row, exceptions, asyncio.
+
+import asyncio
+import os
+from asyncio import _get_running_loop as get_running_loop
+
+from cpython.buffer cimport PyBuffer_FillInfo
+from cpython.pythread cimport PyThread_get_thread_ident
+
+from fastpg.protocol.operation cimport PHASE_DONE, PHASE_QUEUED, Execute, Operation, StatementPlan
+from fastpg.protocol.row cimport RowSink
+from fastpg.protocol.session cimport Session
+
+from fastpg.exceptions import ConnectionDoesNotExistError, InterfaceError, annotate
+
+cdef unsigned long _forks = 0
+
+cdef enum:
+    CHUNKS_PER_TURN = 8         # of a long write, before the loop gets a turn
+
+
+def _count_fork():
+    global _forks
+    _forks += 1
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_count_fork)
+
+
+cdef class Client:
+    """One connection on one event loop."""
+
+    def __init__(self, loop, Session session, *, tls=False, cancel_timeout=5.0, schedule=None):
+        self.loop = loop
+        self.session = session
+        session.listener = self
+        self.closed = loop.create_future()
+        self.create_future = loop.create_future
+        self.schedule = loop.call_soon if schedule is None else schedule
+        self.cancel_timeout = cancel_timeout
+        self.tls = tls
+        self.tasks = set()
+        self.thread = PyThread_get_thread_ident()
+        self.fork_epoch = _forks
+        self.window = self
+
+    # ------------------------------------------------------- protocol callbacks
+
+    def connection_made(self, transport):
+        self.transport = transport
+
+    def attach(self, transport, bytes leftover=b""):
+        """Take over a transport whose start-up has been driven by somebody else."""
+        self.transport = transport
+        if self.tls:
+            # TLS transports slice what get_buffer() gives; a plain one only fills it.
+            self.window = None
+        transport.set_protocol(self)
+        if leftover:
+            self.session.feed(leftover)
+            self.after_feed()
+
+    def __getbuffer__(self, Py_buffer *buffer, int flags):
+        cdef char *p
+        cdef Py_ssize_t n
+        self.session.space(&p, &n)
+        PyBuffer_FillInfo(buffer, self, p, n, 0, flags)
+
+    def __len__(self):
+        cdef char *p
+        cdef Py_ssize_t n
+        self.session.space(&p, &n)
+        return n
+
+    def get_buffer(self, sizehint):
+        return self if self.window is not None else memoryview(self)
+
+    def buffer_updated(self, Py_ssize_t n):
+        self.session.received(n)
+        self.after_feed()
+
+    cdef int after_feed_slow(self) except -1:
+        if self.session.failure is not None:
+            self.abort(self.session.failure)
+            return 0
+        if self.session.paused and self.transport is not None:
+            self.transport.pause_reading()
+        return self.flush()
+
+    def after_feed(self):
+        if self.session.failure is not None or self.session.paused or self.session.out.len:
+            self.after_feed_slow()
+
+    def resume_reading(self) -> None:
+        """A sink that had asked to pause goes on."""
+        if not self.session.paused:
+            return
+        if self.transport is not None:
+            self.transport.resume_reading()
+        self.session.resume_parsing()
+        self.after_feed()
+
+    def eof_received(self):
+        return False
+
+    def pause_writing(self):
+        self.session.writable = False
+
+    def resume_writing(self):
+        self.session.writable = True
+        self.session.pump(None)
+        self.flush()
+
+    def connection_lost(self, exc):
+        self.transport = None
+        self.end(lost_error(self.session, exc))
+
+    cdef int end(self, object error) except -1:
+        self.session.fail(error)
+        if self.timer is not None:
+            self.timer.cancel()
+            self.timer = None
+        if not self.closed.done():
+            self.closed.set_result(None)
+            if self.owner is not None:
+                owner, self.owner = self.owner, None
+                owner._on_connection_lost()
+        return 0
+
+    # ------------------------------------------------- the session's listener
+
+    def on_parameter(self, name, value):
+        if self.owner is not None:
+            self.owner._on_parameter(name, value)
+
+    def on_notice(self, fields):
+        if self.owner is not None:
+            self.schedule(self.owner._on_notice, fields)
+
+    def on_notification(self, pid, channel, payload):
+        if self.owner is not None:
+            self.schedule(self.owner._on_notification, pid, channel, payload)
+
+    # ---------------------------------------------------------------- operations
+
+    cdef int check(self) except -1:
+        """The right process, thread and loop, and a live connection; before any byte is written."""
+        if self.fork_epoch != _forks:
+            raise InterfaceError("cannot perform operation: the connection was made before a fork; it belongs to the "
+                                 "parent process")
+        if self.thread != PyThread_get_thread_ident():
+            raise InterfaceError("cannot perform operation: the connection belongs to another thread")
+        if get_running_loop() is not self.loop:
+            raise InterfaceError("cannot perform operation: the connection belongs to another event loop")
+        if self.transport is None or self.session.failure is not None:
+            raise InterfaceError("connection is closed")
+        return 0
+
+    def check_usable(self) -> None:
+        """check(), and no other operation in progress."""
+        cdef Operation op
+        self.check()
+        if self.section is not None:
+            raise InterfaceError("cannot perform operation: another operation is in progress")
+        op = self.session.head
+        while op is not None:
+            if op.waiter is not None and not op.discard:
+                raise InterfaceError("cannot perform operation: another operation is in progress")
+            op = op.next
+
+    cdef int submit(self, Operation op, double timeout) except -1:
+        cdef bint idle = self.session.head is None
+        self.session.enqueue(op)
+        if timeout >= 0:
+            op.deadline = self.loop.time() + timeout
+            self.arm(op.deadline)
+        if idle and self.session.cursor is None:
+            data = self.session.take_output()
+            if data is not None:
+                self.transport.write(data)
+        elif idle:
+            self.flush()
+        elif not self.flush_scheduled:
+            self.flush_scheduled = True
+            self.schedule(self.on_flush)
+        return 0
+
+    def on_flush(self):
+        self.flush_scheduled = False
+        self.flush()
+
+    cdef int flush(self) except -1:
+        cdef int chunk
+        for chunk in range(CHUNKS_PER_TURN):
+            if self.transport is None:
+                return 0
+            data = self.session.take_output()
+            if data is not None:
+                self.transport.write(data)
+            if self.session.cursor is None or not self.session.writable:
+                return 0
+            self.session.pump(None)
+            if self.session.out.len == 0:
+                return 0
+        if not self.flush_scheduled:
+            self.flush_scheduled = True
+            self.schedule(self.on_flush)
+        return 0
+
+    def run(self, Operation op, double timeout=-1):
+        """Queue an operation; the Future of its result. timeout in seconds, negative for none."""
+        self.check()
+        op.waiter = self.create_future()
+        waiter = op.waiter
+        self.submit(op, timeout)
+        return waiter
+
+    def post(self, Operation op) -> None:
+        """Queue an operation whose answer nobody waits for."""
+        self.check()
+        self.submit(op, -1)
+
+    def query(self, StatementPlan statement not None, args, RowSink sink not None, limit=0, double timeout=-1):
+        """Execute a prepared statement: the Future of the sink's result."""
+        self.check()
+        waiter = self.create_future()
+        self.submit(Execute.new(statement, args, sink, waiter, limit), timeout)
+        return waiter
+
+    def wake(self) -> None:
+        """A producer has something: write it."""
+        self.session.pump(None)
+        self.flush()
+
+    # ------------------------------------------------- deadlines and cancelling
+
+    cdef int arm(self, double when) except -1:
+        if self.timer is not None:
+            if self.timer_at <= when:
+                return 0
+            self.timer.cancel()
+        self.timer_at = when
+        self.timer = self.loop.call_at(when, self.on_timer)
+        return 0
+
+    def on_timer(self):
+        cdef Operation op = self.session.head
+        cdef Operation following
+        cdef double earliest = 0
+        # uvloop's timers have millisecond resolution: half a millisecond early is due.
+        cdef double now = self.loop.time() + 0.0005
+        self.timer = None
+        while op is not None:
+            following = op.next
+            if op.deadline and op.waiter is not None and not op.discard:
+                if op.deadline <= now:
+                    if not op.waiter.done():
+                        error = asyncio.TimeoutError()
+                        annotate(error, phase="query", bytes_sent=op.phase != PHASE_QUEUED,
+                                 outcome="unknown" if op.phase != PHASE_QUEUED else "not_sent")
+                        op.waiter.set_exception(error)
+                    self.drop(op)
+                elif earliest == 0 or op.deadline < earliest:
+                    earliest = op.deadline
+            op = following
+        if earliest and self.transport is not None:
+            self.arm(earliest)
+
+    cdef Operation find(self, object waiter):
+        cdef Operation op = self.session.head
+        while op is not None and op.waiter is not waiter:
+            op = op.next
+        return op
+
+    def abandon(self, waiter) -> None:
+        """The task that awaited this Future was cancelled: cancel the query, read its answer, tell nobody."""
+        cdef Operation op = self.find(waiter)
+        if op is not None:
+            self.drop(op)
+
+    def drop(self, Operation op):
+        if op.phase == PHASE_QUEUED and self.session.cursor is not op:
+            self.session.unlink(op)
+            op.abandon()
+            return
+        finished = self.loop.create_future()
+        op.abandon(finished)
+        if op is self.session.cursor:
+            self.session.pump(None)
+            self.flush()
+        if self.cancelling is None:
+            self.cancelling = self.loop.create_future()
+            task = self.loop.create_task(self.cancel_running(op, finished))
+            self.tasks.add(task)
+            task.add_done_callback(self.tasks.discard)
+
+    async def cancel_running(self, Operation op, finished):
+        # The next operation starts only after the CancelRequest's own socket is at its end and the cancelled
+        # operation's ReadyForQuery has come: then a cancel can reach no other query. Both within one deadline.
+        watchdog = self.loop.call_later(self.cancel_timeout, self.give_up_cancel)
+        try:
+            if self.canceller is not None and op.phase != PHASE_DONE and self.session.head is op:
+                await self.canceller(self.cancel_timeout)
+            await finished
+        except asyncio.CancelledError:
+            self.abort(ConnectionDoesNotExistError("connection was closed: cancelling a query was interrupted"))
+            raise
+        except Exception as error:
+            self.abort(error)
+        finally:
+            watchdog.cancel()
+            waiting, self.cancelling = self.cancelling, None
+            if waiting is not None and not waiting.done():
+                waiting.set_result(None)
+
+    def give_up_cancel(self):
+        self.abort(ConnectionDoesNotExistError(
+            f"connection was closed: the server did not end a cancelled query within {self.cancel_timeout} s"))
+
+    # ------------------------------------------------------------------- ending
+
+    def abort(self, error=None) -> None:
+        """Close at once; operations in flight fail."""
+        transport, self.transport = self.transport, None
+        if self.fork_epoch != _forks:
+            return
+        if transport is not None:
+            transport.abort()
+        if error is None:
+            error = lost_error(self.session, None)
+        self.end(error)
+
+    def terminate_politely(self) -> None:
+        """Send Terminate and close the transport; `closed` tells when it is gone."""
+        if self.transport is not None and self.fork_epoch == _forks:
+            self.transport.write(b"X\0\0\0\4")
+            self.transport.close()
+
+    @property
+    def is_connected(self) -> bool:
+        return self.transport is not None and self.session.failure is None
+
+    @property
+    def foreign_process(self) -> bool:
+        """A fork has happened since the connection was made, and this is the child."""
+        return self.fork_epoch != _forks
+
+
+cdef object lost_error(Session session, object exc):
+    # The server's own last word is the reason, when there was one.
+    cdef Operation op = session.head
+    reason = op.error if op is not None and op.error is not None else session.last_error
+    text = "connection was closed in the middle of operation"
+    if reason is not None:
+        text = f"{text}: {reason}"
+    error = ConnectionDoesNotExistError(text)
+    error.__cause__ = reason if reason is not None else exc
+    annotate(error, phase="query", bytes_sent=op is not None and op.phase != PHASE_QUEUED,
+             outcome="unknown" if op is not None and op.phase != PHASE_QUEUED else "not_sent")
+    return error
+
+
+class ClientProtocol(Client, asyncio.BufferedProtocol):
+    """The Client as transports want it: they look for the base class."""

@@ -1,0 +1,425 @@
+# SPDX-License-Identifier: MIT
+"""Connection and connect(): the API over the compiled client."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+import warnings
+from collections.abc import Awaitable, Callable, Generator, Iterable, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from fastpg import cursor, exceptions, transaction
+from fastpg.client import ClientProtocol
+from fastpg.codecs.registry import Registry
+from fastpg.connect import Session as WireSession
+from fastpg.connect import open_session
+from fastpg.dsn import ConnectParams, parse
+from fastpg.prepared_stmt import PreparedStatement
+from fastpg.protocol.operation import CloseStatements, Execute, ExecuteMany, Prepare, SimpleQuery, StatementPlan
+from fastpg.protocol.record import Record
+from fastpg.protocol.row import RowPlan
+from fastpg.protocol.session import Session
+from fastpg.settings import ConnectionSettings, parse_server_version
+from fastpg.sinks.record import RecordSink, ValueSink
+from fastpg.statement_cache import StatementCache
+from fastpg.types import ServerVersion
+
+_unique = itertools.count(1)
+
+
+class ConnectionMeta(type):
+    """Lets a pool's proxy pass for a Connection in isinstance()."""
+
+
+class Connection(metaclass=ConnectionMeta):
+    """A connection to one PostgreSQL session. Make it with :func:`connect`.
+
+    One operation at a time: a second call while one runs raises InterfaceError.
+    """
+
+    __slots__ = (
+        "__weakref__", "_addr", "_cache", "_client", "_closed", "_config", "_loop", "_params", "_record_class",
+        "_registry", "_to_close", "_top_xact", "_transport",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        protocol: Any,
+        transport: Any,
+        loop: asyncio.AbstractEventLoop,
+        addr: Any,
+        config: Any,
+        params: Any,
+    ) -> None:
+        self._client = protocol
+        self._transport = transport
+        self._loop = loop
+        self._addr = addr
+        self._config = config
+        self._params = params
+        self._record_class: type = config.record_class
+        self._top_xact: transaction.Transaction | None = None
+        self._to_close: list[bytes] = []
+        self._closed = False
+        self._registry = Registry()
+        self._cache = StatementCache(
+            loop, config.statement_cache_size, config.max_cached_statement_lifetime, self._on_evicted
+        )
+        encoding = protocol.session.parameters.get("client_encoding", "UTF8")
+        if encoding.upper() not in ("UTF8", "UTF-8", "UNICODE"):
+            self._registry.set_encoding(encoding)
+        protocol.owner = self
+
+    # ------------------------------------------------------------------ queries
+
+    async def execute(self, query: str, *args: Any, timeout: float | None = None) -> str:
+        """Run SQL; the status of the (last) statement, such as ``'INSERT 0 1'``.
+
+        Without arguments `query` may hold several statements: they run in one implicit transaction.
+        """
+        if args:
+            statement, _ = await self._run(query, args, 0, RecordSink(None, keep=False), timeout)
+            return statement.last_status.decode() if statement.last_status is not None else ""
+        limit = await self._ready(timeout)
+        status: str = await self._wait(self._client.run(SimpleQuery(query), self._left(limit)))
+        return status
+
+    async def fetch(
+        self, query: str, *args: Any, timeout: float | None = None, record_class: type | None = None
+    ) -> list[Any]:
+        """Run a query; its rows. timeout in seconds."""
+        sink = RecordSink(record_class or self._record_class)
+        result: list[Any] = (await self._run(query, args, 0, sink, timeout))[1]
+        return result
+
+    async def fetchrow(
+        self, query: str, *args: Any, timeout: float | None = None, record_class: type | None = None
+    ) -> Any:
+        """The first row, or None."""
+        sink = RecordSink(record_class or self._record_class)
+        rows = (await self._run(query, args, 1, sink, timeout))[1]
+        return rows[0] if rows else None
+
+    async def fetchval(self, query: str, *args: Any, column: int | str = 0, timeout: float | None = None) -> Any:
+        """One value of the first row, or None when there is no row."""
+        client = self._client
+        if timeout is None and self._config.command_timeout is None:
+            plan = self._cache.get(query)
+            if plan is not None and client.cancelling is None and not self._to_close:
+                # The same as below, without a coroutine layer in between.
+                client.check_usable()
+                waiter = client.query(plan, args, ValueSink(column), 1)
+                try:
+                    return await waiter
+                except asyncio.CancelledError:
+                    client.abandon(waiter)
+                    raise
+                except exceptions.PostgresError as error:
+                    if not self._is_stale(error):
+                        raise
+        return (await self._run(query, args, 1, ValueSink(column), timeout))[1]
+
+    async def fetchmany(
+        self,
+        query: str,
+        args: Iterable[Sequence[Any]],
+        *,
+        timeout: float | None = None,
+        record_class: type | None = None,
+    ) -> list[Any]:
+        """Run the query once for each element of args; all rows in one list."""
+        limit = await self._ready(timeout)
+        with self._section():
+            plan = await self._statement(query, limit)
+            sink = RecordSink(record_class or self._record_class)
+            result: list[Any] = await self._wait(self._client.run(ExecuteMany(plan, args, sink), self._left(limit)))
+        return result
+
+    async def executemany(
+        self, command: str, args: Iterable[Sequence[Any]], *, timeout: float | None = None
+    ) -> None:
+        """Run the command once for each element of args; all or nothing outside a transaction."""
+        limit = await self._ready(timeout)
+        with self._section():
+            plan = await self._statement(command, limit)
+            sink = RecordSink(None, keep=False)
+            await self._wait(self._client.run(ExecuteMany(plan, args, sink), self._left(limit)))
+
+    async def prepare(
+        self, query: str, *, name: str | None = None, timeout: float | None = None, record_class: type | None = None
+    ) -> PreparedStatement:
+        """Prepare a statement on the server. name: its name there; generated when None."""
+        limit = await self._ready(timeout)
+        if name is None:
+            name = self._get_unique_id("stmt") if self._config.statement_cache_size else ""
+        with self._section():
+            plan = await self._prepare_plan(name, query, limit)
+        return PreparedStatement(self, query, plan, record_class)
+
+    def cursor(
+        self,
+        query: str,
+        *args: Any,
+        prefetch: int | None = None,
+        timeout: float | None = None,
+        record_class: type | None = None,
+    ) -> cursor.CursorFactory:
+        """A cursor, inside a transaction: await it, or iterate with ``async for`` (prefetch rows a round trip)."""
+        self._check_open()
+        return cursor.CursorFactory(self, query, None, args, prefetch, timeout, record_class)
+
+    def transaction(
+        self, *, isolation: str | None = None, readonly: bool = False, deferrable: bool = False
+    ) -> transaction.Transaction:
+        """A transaction, or a savepoint inside one; for ``async with``."""
+        self._check_open()
+        return transaction.Transaction(self, isolation, readonly, deferrable)
+
+    # ------------------------------------------------------------- how they run
+
+    async def _run(
+        self, query: str, args: tuple[Any, ...], limit: int, sink: Any, timeout: float | None
+    ) -> tuple[StatementPlan, Any]:
+        deadline = await self._ready(timeout)
+        with self._section():
+            plan = await self._statement(query, deadline)
+            try:
+                return plan, await self._wait(self._client.query(plan, args, sink, limit, self._left(deadline)))
+            except exceptions.PostgresError as error:
+                if not self._is_stale(error):
+                    raise
+            # The plan was made stale by DDL, or the server has forgotten the statement: once more with a new one.
+            self._cache.remove(query)
+            plan = await self._statement(query, deadline)
+            return plan, await self._wait(
+                self._client.query(plan, args, sink.again(), limit, self._left(deadline))
+            )
+
+    def _is_stale(self, error: exceptions.PostgresError) -> bool:
+        stale = isinstance(
+            error, (exceptions.InvalidCachedStatementError, exceptions.InvalidSQLStatementNameError)
+        )
+        if stale:
+            self._cache.clear()
+        return stale and not self.is_in_transaction()
+
+    async def _run_statement(
+        self, plan: StatementPlan, args: tuple[Any, ...], limit: int, sink: Any, timeout: float | None
+    ) -> Any:
+        deadline = await self._ready(timeout)
+        return await self._wait(self._client.query(plan, args, sink, limit, self._left(deadline)))
+
+    async def _run_many(
+        self, plan: StatementPlan, args: Iterable[Sequence[Any]], sink: Any, timeout: float | None
+    ) -> Any:
+        deadline = await self._ready(timeout)
+        return await self._wait(self._client.run(ExecuteMany(plan, args, sink), self._left(deadline)))
+
+    async def _run_portal(
+        self,
+        plan: StatementPlan,
+        args: tuple[Any, ...] | None,
+        portal: bytes,
+        step: int,
+        limit: int,
+        sink: Any,
+        timeout: float | None,
+    ) -> tuple[Any, bool]:
+        deadline = await self._ready(timeout)
+        if sink is None:
+            sink = RecordSink(None, keep=False)
+        operation = Execute(plan, args, sink, None, limit, portal, step)
+        return await self._wait(self._client.run(operation, self._left(deadline))), operation.is_suspended
+
+    async def _get_statement(self, query: str, timeout: float | None) -> StatementPlan:
+        deadline = await self._ready(timeout)
+        with self._section():
+            return await self._statement(query, deadline)
+
+    async def _statement(self, query: str, deadline: float | None) -> StatementPlan:
+        plan = self._cache.get(query)
+        if plan is not None:
+            return plan
+        size = self._config.max_cacheable_statement_size
+        cacheable = self._config.statement_cache_size and (not size or len(query) <= size)
+        name = self._get_unique_id("stmt") if cacheable else ""
+        plan = await self._prepare_plan(name, query, deadline)
+        if cacheable:
+            self._cache.put(query, plan)
+        return plan
+
+    async def _prepare_plan(self, name: str, query: str, deadline: float | None) -> StatementPlan:
+        oids, columns = await self._wait(self._client.run(Prepare(name.encode(), query), self._left(deadline)))
+        lookup = self._registry.lookup_or_text
+        rows = None
+        if columns is not None:
+            rows = RowPlan(columns, tuple([lookup(column[3]) for column in columns]))
+        return StatementPlan(query, name.encode(), oids, tuple([lookup(oid) for oid in oids]), rows)
+
+    async def _wait(self, waiter: Awaitable[Any]) -> Any:
+        try:
+            return await waiter
+        except asyncio.CancelledError:
+            self._client.abandon(waiter)
+            raise
+
+    async def _ready(self, timeout: float | None) -> float | None:
+        """The deadline of a call, after a pending cancel has ended and evicted statements have been closed."""
+        deadline = self._deadline(timeout)
+        client = self._client
+        if client.cancelling is not None:
+            await self._wait_cancelled(client.cancelling, deadline)
+        client.check_usable()
+        if self._to_close:
+            names, self._to_close = self._to_close, []
+            client.post(CloseStatements(names))
+        return deadline
+
+    async def _wait_cancelled(self, cancelling: asyncio.Future[None], deadline: float | None) -> None:
+        # The cancel is bounded by its own deadline, which closes the connection.
+        if deadline is None:
+            await asyncio.shield(cancelling)
+            return
+        _, pending = await asyncio.wait([cancelling], timeout=max(self._left(deadline), 0))
+        if pending:
+            raise asyncio.TimeoutError
+
+    def _deadline(self, timeout: float | None) -> float | None:
+        if timeout is None:
+            timeout = self._config.command_timeout
+            if timeout is None:
+                return None
+        elif isinstance(timeout, (bool, str)) or timeout != timeout:
+            raise ValueError(f"invalid timeout value: expected non-negative float (got {timeout!r})")
+        if timeout <= 0:
+            raise asyncio.TimeoutError
+        return self._loop.time() + timeout
+
+    def _left(self, deadline: float | None) -> float:
+        """Seconds left, -1 for no limit. Raises TimeoutError when there is nothing left."""
+        if deadline is None:
+            return -1
+        left = deadline - self._loop.time()
+        if left <= 0:
+            raise asyncio.TimeoutError
+        return left
+
+    @contextmanager
+    def _section(self) -> Generator[None, None, None]:
+        """Several round trips of one call: nobody comes in between."""
+        client = self._client
+        client.section = self
+        try:
+            yield
+        finally:
+            client.section = None
+
+    def _get_unique_id(self, prefix: str) -> str:
+        return f"__fastpg_{prefix}_{next(_unique):x}__"
+
+    def _on_evicted(self, plan: StatementPlan) -> None:
+        if plan.name:
+            self._forget_statement(plan.name)
+
+    def _forget_statement(self, name: bytes) -> None:
+        if not self._closed:
+            self._to_close.append(name)
+
+    def _forget_portal(self, portal: bytes) -> None:
+        # A portal ends with its transaction; closing it early frees the server's memory.
+        if self.is_in_transaction() and not self._client.foreign_process:
+            try:
+                self._client.check_usable()
+                self._client.post(CloseStatements([portal], None, "P"))
+            except exceptions.InterfaceError:
+                pass
+
+    # ------------------------------------------------------------------- state
+
+    def is_closed(self) -> bool:
+        """True when the connection is closed or lost."""
+        return self._closed or not self._client.is_connected
+
+    def is_in_transaction(self) -> bool:
+        """True inside a transaction block, failed ones included (the server's last word)."""
+        return self._client.session.tx_status != ord("I")
+
+    def get_settings(self) -> ConnectionSettings:
+        """The parameters that the server reports."""
+        return ConnectionSettings(self._client.session.parameters)
+
+    def get_server_pid(self) -> int:
+        """Process id of the backend."""
+        pid: int = self._config.session.backend_pid
+        return pid
+
+    def get_server_version(self) -> ServerVersion:
+        """Version of the server."""
+        return parse_server_version(self._client.session.parameters.get("server_version", ""))
+
+    def _check_open(self) -> None:
+        if self.is_closed():
+            raise exceptions.InterfaceError("connection is closed")
+
+    # -------------------------------------------------------------- the session
+
+    def _on_parameter(self, name: str, value: str) -> None:
+        if name == "client_encoding":
+            self._registry.set_encoding(value)
+            self._cache.clear()
+
+    def _on_notice(self, fields: dict[str, str]) -> None:
+        pass
+
+    def _on_notification(self, pid: int, channel: bytes, payload: bytes) -> None:
+        pass
+
+    def _on_connection_lost(self) -> None:
+        self._closed = True
+        self._to_close.clear()
+        self._cache.clear()
+        self._to_close.clear()
+
+    # ------------------------------------------------------------------ closing
+
+    async def close(self, *, timeout: float | None = None) -> None:
+        """Close politely: a running query is cancelled, Terminate is sent. timeout in seconds, for all of it."""
+        if self.is_closed():
+            return
+        client = self._client
+        if client.foreign_process:
+            self._closed = True
+            return
+        self._closed = True
+        limit = self._config.close_timeout if timeout is None else timeout
+        watchdog = self._loop.call_later(max(limit, 0), client.abort)
+        try:
+            waiting = client.cancelling
+            if waiting is not None:
+                await asyncio.shield(waiting)
+            client.terminate_politely()
+            await asyncio.shield(client.closed)
+        except BaseException:
+            client.abort()
+            raise
+        finally:
+            watchdog.cancel()
+
+    def terminate(self) -> None:
+        """Close at once."""
+        self._closed = True
+        self._client.abort()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__module__}.{type(self).__name__} {id(self):#x}>"
+
+    def __del__(self) -> None:
+        client = getattr(self, "_client", None)
+        if client is None or self._closed or not client.is_connected or client.foreign_process:
+            return
+        warnings.warn(f"unclosed connection {self!r}", ResourceWarning, stacklevel=2, source=self)
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(client.abort)

@@ -1,0 +1,187 @@
+# SPDX-License-Identifier: MIT
+"""Cursors: portals of the extended protocol, read in pieces inside a transaction."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Generator
+from typing import TYPE_CHECKING, Any
+
+from fastpg import exceptions
+from fastpg.sinks.record import RecordSink
+
+if TYPE_CHECKING:
+    from fastpg.connection import Connection
+    from fastpg.protocol.operation import StatementPlan
+
+PREFETCH = 50
+
+
+class CursorFactory:
+    """What ``connection.cursor()`` gives: await it for a Cursor, or iterate over it with ``async for``."""
+
+    __slots__ = ("_args", "_connection", "_prefetch", "_query", "_record_class", "_state", "_timeout")
+
+    def __init__(
+        self,
+        connection: Connection,
+        query: str,
+        state: StatementPlan | None,
+        args: tuple[Any, ...],
+        prefetch: int | None,
+        timeout: float | None,
+        record_class: type | None,
+    ) -> None:
+        if prefetch is not None and prefetch <= 0:
+            raise exceptions.InterfaceError("prefetch argument must be greater than zero")
+        self._connection = connection
+        self._query = query
+        self._state = state
+        self._args = args
+        self._prefetch = prefetch
+        self._timeout = timeout
+        self._record_class = record_class
+
+    def __aiter__(self) -> CursorIterator:
+        return CursorIterator(
+            self._connection, self._query, self._state, self._args, self._record_class,
+            self._prefetch or PREFETCH, self._timeout,
+        )  # fmt: skip
+
+    def __await__(self) -> Generator[Any, None, Cursor]:
+        if self._prefetch is not None:
+            raise exceptions.InterfaceError("prefetch argument can only be specified for iterable cursor")
+        return Cursor(
+            self._connection, self._query, self._state, self._args, self._record_class
+        )._init(self._timeout).__await__()  # fmt: skip
+
+
+class BaseCursor:
+    """A portal, made at the first use."""
+
+    __slots__ = ("_args", "_connection", "_exhausted", "_portal", "_query", "_record_class", "_state")
+
+    def __init__(
+        self,
+        connection: Connection,
+        query: str,
+        state: StatementPlan | None,
+        args: tuple[Any, ...],
+        record_class: type | None,
+    ) -> None:
+        self._connection = connection
+        self._query = query
+        self._state = state
+        self._args = args
+        self._record_class = record_class
+        self._portal: bytes | None = None
+        self._exhausted = False
+
+    async def _bind(self, timeout: float | None) -> None:
+        connection = self._connection
+        if self._portal is not None:
+            raise exceptions.InterfaceError("cursor already has an open portal")
+        if not connection.is_in_transaction():
+            raise exceptions.NoActiveSQLTransactionError("cursor cannot be created outside of a transaction")
+        if self._state is None:
+            self._state = await connection._get_statement(self._query, timeout)
+        portal = connection._get_unique_id("portal").encode()
+        await connection._run_portal(self._state, self._args, portal, 1, 0, None, timeout)
+        self._portal = portal
+
+    async def _exec(self, limit: int, timeout: float | None) -> list[Any]:
+        if self._portal is None or self._state is None:
+            raise exceptions.InterfaceError("cursor does not have an open portal")
+        if self._exhausted:
+            return []
+        sink = RecordSink(self._record_class or self._connection._record_class)
+        rows: list[Any]
+        rows, suspended = await self._connection._run_portal(
+            self._state, None, self._portal, 2, limit, sink, timeout
+        )
+        self._exhausted = not suspended
+        return rows or []
+
+    def _check_ready(self) -> None:
+        if self._connection.is_closed():
+            raise exceptions.InterfaceError(
+                f"cannot call {type(self).__name__}: the underlying connection is closed"
+            )
+
+    def __repr__(self) -> str:
+        state = " exhausted" if self._exhausted else ""
+        return f"<{type(self).__module__}.{type(self).__name__} {self._query!r}{state} {id(self):#x}>"
+
+    def __del__(self) -> None:
+        if self._portal is not None:
+            self._connection._forget_portal(self._portal)
+
+
+class CursorIterator(BaseCursor):
+    """Rows one by one, fetched `prefetch` at a time."""
+
+    __slots__ = ("_buffer", "_prefetch", "_timeout")
+
+    def __init__(
+        self,
+        connection: Connection,
+        query: str,
+        state: StatementPlan | None,
+        args: tuple[Any, ...],
+        record_class: type | None,
+        prefetch: int,
+        timeout: float | None,
+    ) -> None:
+        super().__init__(connection, query, state, args, record_class)
+        self._buffer: deque[Any] = deque()
+        self._prefetch = prefetch
+        self._timeout = timeout
+
+    def __aiter__(self) -> CursorIterator:
+        return self
+
+    async def __anext__(self) -> Any:
+        self._check_ready()
+        if self._portal is None:
+            await self._bind(self._timeout)
+        if not self._buffer and not self._exhausted:
+            self._buffer.extend(await self._exec(self._prefetch, self._timeout))
+        if self._buffer:
+            return self._buffer.popleft()
+        raise StopAsyncIteration
+
+
+class Cursor(BaseCursor):
+    """A cursor whose rows are fetched on demand."""
+
+    __slots__ = ()
+
+    async def _init(self, timeout: float | None) -> Cursor:
+        await self._bind(timeout)
+        return self
+
+    async def fetch(self, n: int, *, timeout: float | None = None) -> list[Any]:
+        """The next n rows; fewer at the end."""
+        self._check_ready()
+        if n <= 0:
+            raise exceptions.InterfaceError("n must be greater than zero")
+        return await self._exec(n, timeout)
+
+    async def fetchrow(self, *, timeout: float | None = None) -> Any:
+        """The next row, or None at the end."""
+        self._check_ready()
+        rows = await self._exec(1, timeout)
+        return rows[0] if rows else None
+
+    async def forward(self, n: int, *, timeout: float | None = None) -> int:
+        """Skip n rows; how many there were."""
+        self._check_ready()
+        if n <= 0:
+            raise exceptions.InterfaceError("n must be greater than zero")
+        if self._portal is None or self._exhausted:
+            return 0
+        status = await self._connection.execute(f'MOVE FORWARD {n:d} "{self._portal.decode()}"', timeout=timeout)
+        moved = int(status.split()[-1])
+        if moved < n:
+            self._exhausted = True
+        return moved

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"""Value types of the wire protocol."""

@@ -1,0 +1,5 @@
+# SPDX-License-Identifier: MIT
+# The uuid.UUID that PostgreSQL's uuid becomes.
+
+# A new UUID from 16 bytes in network order.
+cdef object uuid_from_bytes(const char *p)

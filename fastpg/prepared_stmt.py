@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: MIT
+"""Prepared statements."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from fastpg import cursor, exceptions
+from fastpg.sinks.record import RecordSink, ValueSink
+from fastpg.types import Attribute, Type
+
+if TYPE_CHECKING:
+    from fastpg.codecs.codec import CodecHandle
+    from fastpg.connection import Connection
+    from fastpg.protocol.operation import StatementPlan
+
+
+class PreparedStatement:
+    """A server-side prepared statement of one connection; made by :meth:`Connection.prepare`."""
+
+    __slots__ = ("__weakref__", "_closed", "_connection", "_last_status", "_query", "_record_class", "_state")
+
+    def __init__(self, connection: Connection, query: str, state: StatementPlan, record_class: type | None) -> None:
+        self._connection = connection
+        self._query = query
+        self._state = state
+        self._record_class = record_class
+        self._last_status: bytes | None = None
+        self._closed = False
+
+    def get_name(self) -> str:
+        """The statement's name on the server, '' for the unnamed one."""
+        return self._state.name.decode()
+
+    def get_query(self) -> str:
+        """The SQL text."""
+        return self._query
+
+    def get_statusmsg(self) -> str:
+        """The status of the last execution (``'SELECT 1'``), '' before the first."""
+        return self._last_status.decode() if self._last_status is not None else ""
+
+    def get_parameters(self) -> tuple[Type, ...]:
+        """The type of each parameter."""
+        self._check_open("get_parameters")
+        return tuple(
+            describe_type(oid, handle)
+            for oid, handle in zip(self._state.parameter_oids, self._state.parameters, strict=True)
+        )
+
+    def get_attributes(self) -> tuple[Attribute, ...]:
+        """Name and type of each result column; empty when the statement returns no rows."""
+        self._check_open("get_attributes")
+        plan = self._state.plan
+        if plan is None:
+            return ()
+        return tuple(
+            Attribute(name, describe_type(column[3], handle))
+            for name, column, handle in zip(plan.names, plan.columns, plan.handles, strict=True)
+        )
+
+    async def fetch(self, *args: Any, timeout: float | None = None) -> list[Any]:
+        """Run with these arguments; a list of records. timeout in seconds."""
+        result: list[Any] = await self._run("fetch", args, 0, RecordSink(self._records), timeout)
+        return result
+
+    async def fetchrow(self, *args: Any, timeout: float | None = None) -> Any:
+        """The first row, or None."""
+        rows = await self._run("fetchrow", args, 1, RecordSink(self._records), timeout)
+        return rows[0] if rows else None
+
+    async def fetchval(self, *args: Any, column: int | str = 0, timeout: float | None = None) -> Any:
+        """One value of the first row, or None when there is none."""
+        return await self._run("fetchval", args, 1, ValueSink(column), timeout)
+
+    async def fetchmany(self, args: Iterable[Sequence[Any]], *, timeout: float | None = None) -> list[Any]:
+        """Run once for each element; all rows in one list."""
+        self._check_open("fetchmany")
+        result: list[Any] = await self._connection._run_many(self._state, args, RecordSink(self._records), timeout)
+        return result
+
+    async def executemany(self, args: Iterable[Sequence[Any]], *, timeout: float | None = None) -> None:
+        """Run once for each element; all or nothing outside a transaction."""
+        self._check_open("executemany")
+        await self._connection._run_many(self._state, args, RecordSink(None, keep=False), timeout)
+        self._last_status = self._state.last_status
+
+    def cursor(self, *args: Any, prefetch: int | None = None, timeout: float | None = None) -> cursor.CursorFactory:
+        """A cursor over the rows: await it, or iterate over it with ``async for``."""
+        self._check_open("cursor")
+        return cursor.CursorFactory(
+            self._connection, self._query, self._state, args, prefetch, timeout, self._record_class
+        )
+
+    async def explain(self, *args: Any, analyze: bool = False) -> Any:
+        """The plan, as parsed JSON. With analyze the statement really runs, in a transaction that is rolled back."""
+        self._check_open("explain")
+        query = f"EXPLAIN (FORMAT JSON, VERBOSE{', ANALYZE' if analyze else ''}) {self._query}"
+        if not analyze:
+            return json.loads(await self._connection.fetchval(query, *args))
+        transaction = self._connection.transaction()
+        await transaction.start()
+        try:
+            return json.loads(await self._connection.fetchval(query, *args))
+        finally:
+            await transaction.rollback()
+
+    @property
+    def _records(self) -> type | None:
+        return self._record_class or self._connection._record_class
+
+    async def _run(self, method: str, args: tuple[Any, ...], limit: int, sink: Any, timeout: float | None) -> Any:
+        self._check_open(method)
+        result = await self._connection._run_statement(self._state, args, limit, sink, timeout)
+        self._last_status = self._state.last_status
+        return result
+
+    def _check_open(self, method: str) -> None:
+        if self._closed:
+            raise exceptions.InterfaceError(
+                f"cannot call PreparedStmt.{method}(): the prepared statement is closed"
+            )
+        if self._connection.is_closed():
+            raise exceptions.InterfaceError(
+                f"cannot call PreparedStatement.{method}(): the underlying connection is closed"
+            )
+
+    def __del__(self) -> None:
+        if self._state.name and not self._closed:
+            self._connection._forget_statement(self._state.name)
+
+
+KINDS = {34: "array", 35: "range", 36: "multirange", 37: "composite"}
+
+
+def describe_type(oid: int, handle: CodecHandle) -> Type:
+    """A Type for an OID and its codec (kind: scalar, array, composite, range or multirange)."""
+    return Type(oid, handle.name, KINDS.get(handle.kind, "scalar"), "pg_catalog" if oid < 16384 else "public")

@@ -1,0 +1,6 @@
+# SPDX-License-Identifier: MIT
+"""The wire protocol."""
+
+from fastpg.protocol.record import Record
+
+__all__ = ["Record"]

@@ -1,0 +1,39 @@
+# SPDX-License-Identifier: MIT
+# The row plan (column -> codec) and the seam on which every output format hangs: RowSink.
+
+from libc.stdint cimport uint16_t
+
+from fastpg.codecs.codec cimport Codec
+
+
+cdef class RowPlan:
+    """How the rows of one statement are read. Immutable; shared by every execution of the statement."""
+    cdef Py_ssize_t count               # columns
+    cdef const Codec **codecs           # one a column, borrowed from handles
+    cdef readonly tuple handles         # CodecHandle a column
+    cdef readonly tuple names           # str a column
+    cdef readonly tuple columns         # RowDescription's tuples
+    cdef readonly object descriptor     # RecordDescriptor of the names
+    cdef readonly bint atomic           # no value can be part of a reference cycle
+    cdef bytes formats                  # the result-format section of Bind, count included
+
+
+cdef class RowSink:
+    """Receives the DataRow messages of one operation.
+
+    begin(plan) once, before the first row; rows() for each run of complete messages; then finish(), whose value is
+    the operation's result, or abort(). An exception from rows() fails the operation: the rest of the result is
+    skipped and the connection stays usable, unless it is a ProtocolError.
+    """
+    cdef RowPlan plan
+
+    cdef int begin(self, RowPlan plan) except -1
+    cdef int rows(self, const char *p, const char *end) except -1    # whole DataRow frames; 0 go on, 1 pause
+    cdef object finish(self)
+    cdef int abort(self, object error) except -1
+
+
+cdef uint16_t row_fields(RowPlan plan, const char **p, const char *end) except 0xffff
+cdef int raise_in_row(RowPlan plan, Py_ssize_t column, object error) except -1
+cdef int raise_truncated(str what) except -1
+cdef int raise_wrong_size(const Codec *codec, Py_ssize_t n) except -1

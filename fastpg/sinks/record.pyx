@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: MIT
+# Rows as Records, and single values. May import: wire, codec, row, record.
+
+from cpython.object cimport PyObject
+from cpython.ref cimport Py_INCREF
+from libc.stdint cimport int32_t
+
+from fastpg.codecs.codec cimport Codec
+from fastpg.protocol.record cimport record_new, record_set
+from fastpg.protocol.row cimport RowPlan, RowSink, raise_in_row, raise_truncated, raise_wrong_size, row_fields
+from fastpg.wire cimport load_i32
+
+from fastpg.protocol.record import Record
+
+# A decoder as it is in C: the new reference goes into the record without being counted up and down.
+ctypedef PyObject *(*raw_decode_fn)(const Codec *self, const char *p, Py_ssize_t n) except NULL
+
+
+cdef class RecordSink(RowSink):
+    """A list of records. record_class: Record or a subclass. keep=False: the rows are checked and dropped."""
+    cdef object record_class
+    cdef bint keep
+    cdef list result
+
+    def __init__(self, record_class, *, keep=True):
+        self.record_class = Record if record_class is None else record_class
+        self.keep = keep
+        self.result = []
+
+    def again(self):
+        """A fresh sink of the same kind, for a second try."""
+        return RecordSink(self.record_class, keep=self.keep)
+
+    cdef int rows(self, const char *p, const char *end) except -1:
+        cdef const char *row_end
+        if not self.keep:
+            return 0
+        while p < end:
+            row_end = p + 1 + load_i32(p + 1)
+            self.result.append(decode_record(self.record_class, self.plan, p + 5, row_end))
+            p = row_end
+        return 0
+
+    cdef object finish(self):
+        result, self.result = self.result, []
+        return result
+
+
+cdef object decode_record(object record_class, RowPlan plan, const char *p, const char *end):
+    cdef int32_t n
+    cdef Py_ssize_t i = 0, count
+    cdef const Codec *codec
+    cdef const Codec **codecs = plan.codecs
+    count = row_fields(plan, &p, end)
+    record = record_new(record_class, plan.descriptor, not plan.atomic)
+    try:
+        for i in range(count):
+            if end - p < 4:
+                raise_truncated("DataRow")
+            n = load_i32(p)
+            p += 4
+            if n == -1:
+                Py_INCREF(None)
+                record_set(<PyObject *>record, i, <PyObject *>None)
+                continue
+            if n < 0 or n > end - p:
+                raise_truncated("DataRow")
+            codec = codecs[i]
+            if codec.size >= 0 and n != codec.size:
+                raise_wrong_size(codec, n)
+            record_set(<PyObject *>record, i, (<raw_decode_fn>codec.decode)(codec, p, n))
+            p += n
+    except Exception as error:
+        raise_in_row(plan, i, error)
+    if p != end:
+        raise_truncated("DataRow")
+    return record
+
+
+cdef class ValueSink(RowSink):
+    """One column of the first row; None when there is no row. column: index or name."""
+    cdef object column
+    cdef Py_ssize_t index
+    cdef bint filled
+    cdef object value
+
+    def __init__(self, column=0):
+        self.column = column
+
+    def again(self):
+        """A fresh sink of the same kind, for a second try."""
+        return ValueSink(self.column)
+
+    cdef int begin(self, RowPlan plan) except -1:
+        self.plan = plan
+        return 0
+
+    cdef Py_ssize_t resolve(self) except -1:
+        cdef Py_ssize_t index
+        if isinstance(self.column, str):
+            names = self.plan.names
+            for index in range(len(names) - 1, -1, -1):
+                if names[index] == self.column:
+                    return index
+            raise KeyError(self.column)
+        index = self.column
+        if index < 0:
+            index += self.plan.count
+        if index < 0 or index >= self.plan.count:
+            raise IndexError("record index out of range")
+        return index
+
+    cdef int rows(self, const char *p, const char *end) except -1:
+        cdef const char *row_end
+        cdef Py_ssize_t i, wanted
+        cdef int32_t n
+        cdef const Codec *codec
+        if self.filled:
+            return 0
+        row_end = p + 1 + load_i32(p + 1)
+        p += 5
+        row_fields(self.plan, &p, row_end)
+        wanted = self.resolve()
+        self.filled = True
+        for i in range(self.plan.count):
+            if row_end - p < 4:
+                raise_truncated("DataRow")
+            n = load_i32(p)
+            p += 4
+            if n < -1 or n > row_end - p:
+                raise_truncated("DataRow")
+            if n == -1:
+                continue
+            if i == wanted:
+                codec = self.plan.codecs[i]
+                if codec.size >= 0 and n != codec.size:
+                    raise_wrong_size(codec, n)
+                try:
+                    self.value = codec.decode(codec, p, n)
+                except Exception as error:
+                    raise_in_row(self.plan, i, error)
+            p += n
+        if p != row_end:
+            raise_truncated("DataRow")
+        return 0
+
+    cdef object finish(self):
+        return self.value

@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: MIT
+"""The statement cache of a connection: least recently used first out, one timer for all lifetimes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from fastpg.protocol.operation import StatementPlan
+
+
+class StatementCache:
+    """SQL text -> StatementPlan.
+
+    max_size: entries, 0 turns the cache off. max_lifetime: seconds from insertion, 0 for none.
+    on_remove is called with each plan that leaves.
+    """
+
+    __slots__ = ("_entries", "_expiry", "_loop", "_on_remove", "_timer", "max_lifetime", "max_size")
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        max_size: int,
+        max_lifetime: float,
+        on_remove: Callable[[StatementPlan], None],
+    ) -> None:
+        self._loop = loop
+        self._on_remove = on_remove
+        self._entries: OrderedDict[str, StatementPlan] = OrderedDict()
+        self._expiry: OrderedDict[str, float] = OrderedDict()
+        self._timer: asyncio.TimerHandle | None = None
+        self.max_size = max_size
+        self.max_lifetime = max_lifetime
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._entries)
+
+    def get(self, query: str) -> StatementPlan | None:
+        """The plan, now the most recently used; or None."""
+        plan = self._entries.get(query)
+        if plan is not None:
+            self._entries.move_to_end(query)
+        return plan
+
+    def put(self, query: str, plan: StatementPlan) -> None:
+        """Add or replace an entry; the least recently used ones leave."""
+        if not self.max_size:
+            return
+        self.remove(query)
+        self._entries[query] = plan
+        if self.max_lifetime:
+            self._expiry[query] = self._loop.time() + self.max_lifetime
+            self._arm()
+        while len(self._entries) > self.max_size:
+            oldest, removed = self._entries.popitem(last=False)
+            self._expiry.pop(oldest, None)
+            self._on_remove(removed)
+
+    def remove(self, query: str) -> None:
+        """Drop one entry if it is there."""
+        plan = self._entries.pop(query, None)
+        if plan is not None:
+            self._expiry.pop(query, None)
+            self._on_remove(plan)
+
+    def clear(self) -> None:
+        """Drop all entries."""
+        plans = list(self._entries.values())
+        self._entries.clear()
+        self._expiry.clear()
+        self._stop()
+        for plan in plans:
+            self._on_remove(plan)
+
+    def _arm(self) -> None:
+        if self._timer is None and self._expiry:
+            self._timer = self._loop.call_at(next(iter(self._expiry.values())), self._on_timer)
+
+    def _stop(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _on_timer(self) -> None:
+        self._timer = None
+        now = self._loop.time() + 0.001
+        for query in [query for query, when in self._expiry.items() if when <= now]:
+            self.remove(query)
+        self._arm()

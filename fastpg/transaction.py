@@ -1,0 +1,176 @@
+# SPDX-License-Identifier: MIT
+"""Transactions and savepoints."""
+
+from __future__ import annotations
+
+import enum
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from fastpg import exceptions
+
+if TYPE_CHECKING:
+    from fastpg.connection import Connection
+
+
+class TransactionState(enum.Enum):
+    """Where a Transaction object is in its life."""
+
+    NEW = 0
+    STARTED = 1
+    COMMITTED = 2
+    ROLLEDBACK = 3
+    FAILED = 4
+
+
+ISOLATION_LEVELS = {"read_committed", "read_uncommitted", "serializable", "repeatable_read"}
+ISOLATION_LEVELS_BY_VALUE = {
+    "read committed": "read_committed",
+    "read uncommitted": "read_uncommitted",
+    "serializable": "serializable",
+    "repeatable read": "repeatable_read",
+}
+
+
+class Transaction:
+    """A transaction block, or a savepoint when one is open already.
+
+    Made by :meth:`Connection.transaction`. Use it with ``async with``, or call start(), commit() and rollback().
+    """
+
+    __slots__ = ("_connection", "_deferrable", "_isolation", "_managed", "_name", "_nested", "_readonly", "_state")
+
+    def __init__(self, connection: Connection, isolation: str | None, readonly: bool, deferrable: bool) -> None:
+        if isolation and isolation not in ISOLATION_LEVELS:
+            raise ValueError(f"isolation is expected to be either of {ISOLATION_LEVELS!r}, got {isolation!r}")
+        self._connection = connection
+        self._isolation = isolation
+        self._readonly = readonly
+        self._deferrable = deferrable
+        self._state = TransactionState.NEW
+        self._nested = False
+        self._name: str | None = None
+        self._managed = False
+
+    async def __aenter__(self) -> None:
+        if self._managed:
+            raise exceptions.InterfaceError("cannot enter context: already in an `async with` block")
+        self._managed = True
+        await self.start()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if self._connection.is_closed():
+                # The server has rolled back; the error that ended the connection is on its way already.
+                self._state = TransactionState.FAILED
+                if kind is None:
+                    raise exceptions.InterfaceError("connection is closed")
+                return
+            if kind is None:
+                await self._commit()
+            else:
+                await self._rollback()
+        finally:
+            self._managed = False
+
+    async def start(self) -> None:
+        """Begin. Raises InterfaceError when already started."""
+        self._check_state_base("start")
+        if self._state is TransactionState.STARTED:
+            raise exceptions.InterfaceError("cannot start; the transaction is already started")
+        connection = self._connection
+        if connection._top_xact is None:
+            if connection.is_in_transaction():
+                raise exceptions.InterfaceError(
+                    "cannot use Connection.transaction() in a manually started transaction"
+                )
+            connection._top_xact = self
+        else:
+            outer = connection._top_xact
+            if self._isolation and outer._isolation != self._isolation:
+                raise exceptions.InterfaceError(
+                    "nested transaction has a different isolation level: "
+                    f"current {self._isolation!r} != outer {outer._isolation!r}"
+                )
+            self._nested = True
+        if self._nested:
+            self._name = connection._get_unique_id("savepoint")
+            query = f"SAVEPOINT {self._name};"
+        else:
+            query = self._begin()
+        try:
+            await connection.execute(query)
+        except BaseException:
+            self._state = TransactionState.FAILED
+            if not self._nested:
+                connection._top_xact = None
+            raise
+        self._state = TransactionState.STARTED
+
+    def _begin(self) -> str:
+        query = "BEGIN"
+        if self._isolation:
+            query += " ISOLATION LEVEL " + self._isolation.replace("_", " ").upper()
+        if self._readonly:
+            query += " READ ONLY"
+        if self._deferrable:
+            query += " DEFERRABLE"
+        return query + ";"
+
+    def _check_state_base(self, action: str) -> None:
+        if self._state is TransactionState.COMMITTED:
+            raise exceptions.InterfaceError(f"cannot {action}; the transaction is already committed")
+        if self._state is TransactionState.ROLLEDBACK:
+            raise exceptions.InterfaceError(f"cannot {action}; the transaction is already rolled back")
+        if self._state is TransactionState.FAILED:
+            raise exceptions.InterfaceError(f"cannot {action}; the transaction is in error state")
+
+    def _check_state(self, action: str) -> None:
+        if self._state is TransactionState.NEW:
+            raise exceptions.InterfaceError(f"cannot {action}; the transaction is not yet started")
+        self._check_state_base(action)
+
+    async def _finish(self, query: str, state: TransactionState) -> None:
+        if self._connection._top_xact is self:
+            self._connection._top_xact = None
+        try:
+            await self._connection.execute(query)
+        except BaseException:
+            self._state = TransactionState.FAILED
+            raise
+        self._state = state
+
+    async def _commit(self) -> None:
+        self._check_state("commit")
+        query = f"RELEASE SAVEPOINT {self._name};" if self._nested else "COMMIT;"
+        await self._finish(query, TransactionState.COMMITTED)
+
+    async def _rollback(self) -> None:
+        self._check_state("rollback")
+        query = f"ROLLBACK TO {self._name};" if self._nested else "ROLLBACK;"
+        await self._finish(query, TransactionState.ROLLEDBACK)
+
+    async def commit(self) -> None:
+        """Commit, or release the savepoint."""
+        if self._managed:
+            raise exceptions.InterfaceError("cannot manually commit from within an `async with` block")
+        await self._commit()
+
+    async def rollback(self) -> None:
+        """Roll back, to the savepoint if this is one."""
+        if self._managed:
+            raise exceptions.InterfaceError("cannot manually rollback from within an `async with` block")
+        await self._rollback()
+
+    def __repr__(self) -> str:
+        attributes: list[Any] = [f"state:{self._state.name.lower()}"]
+        if self._isolation:
+            attributes.append(self._isolation)
+        if self._readonly:
+            attributes.append("readonly")
+        if self._deferrable:
+            attributes.append("deferrable")
+        name = "asyncpg" if type(self).__module__.startswith("asyncpg") else "fastpg"
+        return f"<{name}.{type(self).__name__} {' '.join(attributes)} {id(self):#x}>"
