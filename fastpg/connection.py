@@ -5,29 +5,57 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import os
 import warnings
-from collections.abc import Awaitable, Callable, Generator, Iterable, Sequence
+from collections.abc import Awaitable, Generator, Iterable, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from fastpg import cursor, exceptions, transaction
-from fastpg.client import ClientProtocol
 from fastpg.codecs.registry import Registry
 from fastpg.connect import Session as WireSession
-from fastpg.connect import open_session
-from fastpg.dsn import ConnectParams, parse
 from fastpg.prepared_stmt import PreparedStatement
 from fastpg.protocol.operation import CloseStatements, Execute, ExecuteMany, Prepare, SimpleQuery, StatementPlan
-from fastpg.protocol.record import Record
 from fastpg.protocol.row import RowPlan
-from fastpg.protocol.session import Session
 from fastpg.settings import ConnectionSettings, parse_server_version
 from fastpg.sinks.record import RecordSink, ValueSink
 from fastpg.statement_cache import StatementCache
 from fastpg.types import ServerVersion
 
 _unique = itertools.count(1)
+
+
+@dataclass(frozen=True)
+class ClientConfiguration:
+    """What connect() was told that is not for the server. Times in seconds, sizes in entries or characters."""
+
+    command_timeout: float | None
+    statement_cache_size: int
+    max_cached_statement_lifetime: float
+    max_cacheable_statement_size: int
+    record_class: type
+    close_timeout: float
+    session: WireSession
+
+
+def check_limits(sizes: dict[str, Any], command_timeout: Any) -> float | None:
+    """Validate connect()'s numbers; the command timeout as a float."""
+    for name, value in sizes.items():
+        if value is None or isinstance(value, bool) or value < 0:
+            raise ValueError(f"{name} is expected to be greater or equal to 0, got {value!r}")
+    if command_timeout is None:
+        return None
+    try:
+        if isinstance(command_timeout, bool):
+            raise ValueError
+        command_timeout = float(command_timeout)
+        if not command_timeout > 0:
+            raise ValueError
+    except (TypeError, ValueError):
+        raise ValueError(
+            f"invalid command_timeout value: expected greater than 0 float (got {command_timeout!r})"
+        ) from None
+    return float(command_timeout)
 
 
 class ConnectionMeta(type):

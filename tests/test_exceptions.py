@@ -199,7 +199,7 @@ def test_annotate_and_pickle(error: BaseException) -> None:
     assert vars(error)["fastpg"] == outcome
     again = pickle.loads(pickle.dumps(error))
     assert type(again) is type(error) and again.args == error.args
-    assert again.fastpg == outcome
+    assert vars(again)["fastpg"] == outcome
 
 
 def test_class_default_of_outcome() -> None:

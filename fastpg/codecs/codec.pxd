@@ -64,6 +64,8 @@ cdef enum:
 cdef enum:
     # The decoded value can never be part of a reference cycle (int, str, Decimal, datetime ...).
     CODEC_ATOMIC = 1
+    # An array that the server wants with lower bound 0 (int2vector, oidvector).
+    CODEC_ZERO_BASED = 2
 
 cdef struct Codec
 

@@ -84,7 +84,6 @@ class UUID(uuid.UUID):
 
 cdef bytes parse_text(str text):
     cdef Py_ssize_t n = len(text)
-    cdef bytes raw
     # Everything from 32 digits to 36 characters with hyphens; hyphens may be anywhere.
     if n < 32 or n > 36:
         raise ValueError(f"invalid UUID {text!r}: length must be between 32..36 characters, got {n}")

@@ -109,6 +109,9 @@ class BitString:
     def __len__(self) -> int:
         return self._bitlength
 
+    def __iter__(self) -> Iterator[int]:
+        return (self[i] for i in range(self._bitlength))
+
     def __getitem__(self, i: int) -> int:
         if isinstance(i, slice):
             raise NotImplementedError("BitString does not support slices")

@@ -65,8 +65,8 @@ def check_record_class(cls):
 
 def _time_new(descriptor, int track, Py_ssize_t rounds):
     """Create, fill and drop `rounds` records; for benchmarks and leak tests."""
-    cdef Py_ssize_t i, k, n = len(descriptor.names)
-    for i in range(rounds):
+    cdef Py_ssize_t _i, k, n = len(descriptor.names)
+    for _i in range(rounds):
         record = record_new(record_class, descriptor, track)
         for k in range(n):
             Py_INCREF(None)

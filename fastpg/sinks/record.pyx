@@ -8,7 +8,7 @@ from libc.stdint cimport int32_t
 from fastpg.codecs.codec cimport Codec
 from fastpg.protocol.record cimport record_new, record_set
 from fastpg.protocol.row cimport RowPlan, RowSink, raise_in_row, raise_truncated, raise_wrong_size, row_fields
-from fastpg.wire cimport load_i32
+from fastpg.wire cimport load_i32, load_u16
 
 from fastpg.protocol.record import Record
 
@@ -32,13 +32,13 @@ cdef class RecordSink(RowSink):
         return RecordSink(self.record_class, keep=self.keep)
 
     cdef int rows(self, const char *p, const char *end) except -1:
-        cdef const char *row_end
+        cdef Py_ssize_t column = 0
         if not self.keep:
             return 0
-        while p < end:
-            row_end = p + 1 + load_i32(p + 1)
-            self.result.append(decode_record(self.record_class, self.plan, p + 5, row_end))
-            p = row_end
+        try:
+            decode_records(self.record_class, self.plan, self.result, p, end, &column)
+        except Exception as error:
+            raise_in_row(self.plan, column, error)
         return 0
 
     cdef object finish(self):
@@ -46,35 +46,48 @@ cdef class RecordSink(RowSink):
         return result
 
 
-cdef object decode_record(object record_class, RowPlan plan, const char *p, const char *end):
-    cdef int32_t n
-    cdef Py_ssize_t i = 0, count
-    cdef const Codec *codec
+cdef int decode_records(object record_class, RowPlan plan, list result, const char *p, const char *end,
+                        Py_ssize_t *column) except -1:
+    # The hot loop. `column` tells where it was when it raised.
     cdef const Codec **codecs = plan.codecs
-    count = row_fields(plan, &p, end)
-    record = record_new(record_class, plan.descriptor, not plan.atomic)
-    try:
+    cdef Py_ssize_t i, count = plan.count
+    cdef bint track = not plan.atomic
+    cdef const char *row_end
+    cdef const Codec *codec
+    cdef PyObject *value
+    cdef int32_t n
+    descriptor = plan.descriptor
+    while p < end:
+        row_end = p + 1 + load_i32(p + 1)
+        p += 5
+        if row_end - p < 2 or load_u16(p) != count:
+            row_fields(plan, &p, row_end)
+        p += 2
+        record = record_new(record_class, descriptor, track)
         for i in range(count):
-            if end - p < 4:
+            if row_end - p < 4:
                 raise_truncated("DataRow")
             n = load_i32(p)
             p += 4
-            if n == -1:
+            if n < 0:
+                if n != -1:
+                    raise_truncated("DataRow")
                 Py_INCREF(None)
                 record_set(<PyObject *>record, i, <PyObject *>None)
                 continue
-            if n < 0 or n > end - p:
-                raise_truncated("DataRow")
             codec = codecs[i]
-            if codec.size >= 0 and n != codec.size:
+            if n > row_end - p:
+                raise_truncated("DataRow")
+            if n != codec.size and codec.size >= 0:
                 raise_wrong_size(codec, n)
-            record_set(<PyObject *>record, i, (<raw_decode_fn>codec.decode)(codec, p, n))
+            column[0] = i
+            value = (<raw_decode_fn>codec.decode)(codec, p, n)
+            record_set(<PyObject *>record, i, value)
             p += n
-    except Exception as error:
-        raise_in_row(plan, i, error)
-    if p != end:
-        raise_truncated("DataRow")
-    return record
+        if p != row_end:
+            raise_truncated("DataRow")
+        result.append(record)
+    return 0
 
 
 cdef class ValueSink(RowSink):

@@ -121,9 +121,8 @@ def test_execute_rows() -> None:
     sent = split_messages(session.take_output() or b"")
     assert [tag for tag, _ in sent] == ["B", "E", "S"]
     assert sent[0][1] == b"\0s1\0\0\1\0\1\0\1\0\0\0\4\0\0\0\7\0\1\0\1"
-    session.feed(
-        m.bind_complete() + m.data_row(i4(1), b"x") + m.data_row(i4(2), None) + m.command_complete("SELECT 2") + m.ready()
-    )
+    rows = m.data_row(i4(1), b"x") + m.data_row(i4(2), None)
+    session.feed(m.bind_complete() + rows + m.command_complete("SELECT 2") + m.ready())
     rows = waiter.value
     assert rows == [(1, "x"), (2, None)]
     assert rows[0]["a"] == 1 and rows[1]["b"] is None
@@ -320,8 +319,8 @@ def recorded() -> tuple[bytes, Callable[[Session], list[Recorder]]]:
 
     data = (
         m.parse_complete() + m.parameter_description(INT4) + m.row_description(("a", INT4), ("b", TEXT)) + m.ready()
-        + m.bind_complete() + m.data_row(i4(1), b"one") + m.data_row(i4(2), "zwölf".encode()) + m.command_complete("SELECT 2")
-        + m.ready()
+        + m.bind_complete() + m.data_row(i4(1), b"one") + m.data_row(i4(2), "zwölf".encode())
+        + m.command_complete("SELECT 2") + m.ready()
         + m.bind_complete() + m.error("22012", "division by zero") + m.ready()
         + m.command_complete("BEGIN") + m.ready("T")
         + m.bind_complete() + m.data_row(i4(3), b"three") + m.command_complete("SELECT 1") + m.ready("T")
