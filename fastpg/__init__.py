@@ -1,4 +1,30 @@
 # SPDX-License-Identifier: MIT
 """A PostgreSQL driver for asyncio and uvloop that speaks the wire protocol itself."""
 
+from __future__ import annotations
+
+from fastpg.connection import Connection, connect
+from fastpg.exceptions import *  # noqa: F403
+from fastpg.exceptions import __all__ as _exceptions
+from fastpg.protocol.record import Record
+from fastpg.types import (
+    Attribute,
+    BitString,
+    Box,
+    Circle,
+    Line,
+    LineSegment,
+    Path,
+    Point,
+    Polygon,
+    Range,
+    ServerVersion,
+    Type,
+)
+
 __version__ = "0.1.0"
+
+__all__ = [
+    "Attribute", "BitString", "Box", "Circle", "Connection", "Line", "LineSegment", "Path", "Point", "Polygon", "Range",
+    "Record", "ServerVersion", "Type", "connect", *_exceptions,
+]  # fmt: skip

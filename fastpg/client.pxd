@@ -13,7 +13,7 @@ cdef class Client:
     cdef readonly object closed             # Future, done when the connection is gone
     cdef readonly object cancelling         # Future of a cancel under way, or None
     cdef public object section              # who holds the connection for several steps, or None
-    cdef public object owner                # the Connection: callbacks for notices and the end
+    cdef object owner_ref                   # weak reference to the Connection
     cdef public object canceller            # async callable that sends a CancelRequest
     cdef public double cancel_timeout       # seconds
     cdef public object schedule             # the flush trigger: loop.call_soon unless injected

@@ -5,6 +5,7 @@
 
 import asyncio
 import os
+import weakref
 from asyncio import _get_running_loop as get_running_loop
 
 from cpython.buffer cimport PyBuffer_FillInfo
@@ -126,24 +127,36 @@ cdef class Client:
             self.timer = None
         if not self.closed.done():
             self.closed.set_result(None)
-            if self.owner is not None:
-                owner, self.owner = self.owner, None
+            owner = self.owner
+            if owner is not None:
                 owner._on_connection_lost()
         return 0
 
     # ------------------------------------------------- the session's listener
 
     def on_parameter(self, name, value):
-        if self.owner is not None:
-            self.owner._on_parameter(name, value)
+        owner = self.owner
+        if owner is not None:
+            owner._on_parameter(name, value)
 
     def on_notice(self, fields):
-        if self.owner is not None:
-            self.schedule(self.owner._on_notice, fields)
+        owner = self.owner
+        if owner is not None:
+            self.schedule(owner._on_notice, fields)
 
     def on_notification(self, pid, channel, payload):
-        if self.owner is not None:
-            self.schedule(self.owner._on_notification, pid, channel, payload)
+        owner = self.owner
+        if owner is not None:
+            self.schedule(owner._on_notification, pid, channel, payload)
+
+    @property
+    def owner(self):
+        """The Connection that hears of notices and of the end; held weakly, so that it can be collected."""
+        return self.owner_ref() if self.owner_ref is not None else None
+
+    @owner.setter
+    def owner(self, connection):
+        self.owner_ref = weakref.ref(connection)
 
     # ---------------------------------------------------------------- operations
 
@@ -195,7 +208,7 @@ cdef class Client:
 
     cdef int flush(self) except -1:
         cdef int chunk
-        for chunk in range(CHUNKS_PER_TURN):
+        for chunk in range(CHUNKS_PER_TURN):  # no-cython-lint
             if self.transport is None:
                 return 0
             data = self.session.take_output()

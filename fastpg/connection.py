@@ -9,14 +9,21 @@ import warnings
 from collections.abc import Awaitable, Generator, Iterable, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from fastpg import cursor, exceptions, transaction
+from fastpg._cancel import send_cancel
+from fastpg.client import ClientProtocol
 from fastpg.codecs.registry import Registry
 from fastpg.connect import Session as WireSession
+from fastpg.connect import open_session
+from fastpg.dsn import parse
 from fastpg.prepared_stmt import PreparedStatement
 from fastpg.protocol.operation import CloseStatements, Execute, ExecuteMany, Prepare, SimpleQuery, StatementPlan
+from fastpg.protocol.record import Record, check_record_class
 from fastpg.protocol.row import RowPlan
+from fastpg.protocol.session import Session
 from fastpg.settings import ConnectionSettings, parse_server_version
 from fastpg.sinks.record import RecordSink, ValueSink
 from fastpg.statement_cache import StatementCache
@@ -373,7 +380,7 @@ class Connection(metaclass=ConnectionMeta):
 
     def is_in_transaction(self) -> bool:
         """True inside a transaction block, failed ones included (the server's last word)."""
-        return self._client.session.tx_status != ord("I")
+        return bool(self._client.session.tx_status != ord("I"))
 
     def get_settings(self) -> ConnectionSettings:
         """The parameters that the server reports."""
@@ -451,3 +458,84 @@ class Connection(metaclass=ConnectionMeta):
         warnings.warn(f"unclosed connection {self!r}", ResourceWarning, stacklevel=2, source=self)
         if not self._loop.is_closed():
             self._loop.call_soon_threadsafe(client.abort)
+
+
+async def connect(
+    dsn: str | None = None,
+    *,
+    host: str | Sequence[str] | None = None,
+    port: int | str | Sequence[int] | None = None,
+    user: str | None = None,
+    password: Any = None,
+    passfile: Any = None,
+    service: str | None = None,
+    servicefile: Any = None,
+    database: str | None = None,
+    loop: asyncio.AbstractEventLoop | None = None,
+    timeout: float | None = None,
+    statement_cache_size: int = 100,
+    max_cached_statement_lifetime: float = 300,
+    max_cacheable_statement_size: int = 1024 * 15,
+    command_timeout: float | None = None,
+    ssl: Any = None,
+    direct_tls: bool | None = None,
+    connection_class: type[Connection] = Connection,
+    record_class: type[Record] = Record,
+    server_settings: dict[str, str] | None = None,
+    target_session_attrs: Any = None,
+    krbsrvname: str | None = None,
+    gsslib: str | None = None,
+    connector: Any = None,
+    sock: Any = None,
+    **libpq: Any,
+) -> Any:
+    """Connect to PostgreSQL; a :class:`Connection`.
+
+    dsn: a ``postgresql://`` URI or a libpq ``key=value`` string. Every libpq parameter is taken as a keyword too
+    (``sslmode=``, ``application_name=`` ...), and from the ``PG*`` environment, the password and the service file.
+    timeout: seconds from name resolution to ready, all hosts together (60 unless connect_timeout says otherwise).
+    security="strict": refuse everything that is not verified and encrypted.
+
+    Raises OSError when no host can be reached, TimeoutError, ClientConfigurationError for bad parameters, and the
+    server's own errors (InvalidPasswordError, InvalidCatalogNameError ...).
+    """
+    if not isinstance(connection_class, type) or not issubclass(connection_class, Connection):
+        raise exceptions.InterfaceError(
+            f"connection_class is expected to be a subclass of fastpg.Connection, got {connection_class!r}"
+        )
+    check_record_class(record_class)
+    command_timeout = check_limits(
+        {
+            "statement_cache_size": statement_cache_size,
+            "max_cached_statement_lifetime": max_cached_statement_lifetime,
+            "max_cacheable_statement_size": max_cacheable_statement_size,
+        },
+        command_timeout,
+    )
+    params = parse(
+        dsn, host=host, port=port, user=user, password=password, passfile=passfile, service=service,
+        servicefile=servicefile, database=database, ssl=ssl, direct_tls=direct_tls, server_settings=server_settings,
+        target_session_attrs=target_session_attrs, krbsrvname=krbsrvname, gsslib=gsslib, **libpq,
+    )  # fmt: skip
+    if loop is None:
+        loop = asyncio.get_running_loop()
+    if timeout is None:
+        timeout = params.connect_timeout or params.security.connect_timeout
+    session = await open_session(params, loop=loop, timeout=timeout, connector=connector, sock=sock)
+    security = params.security
+    config = ClientConfiguration(
+        command_timeout=command_timeout,
+        statement_cache_size=statement_cache_size,
+        max_cached_statement_lifetime=max_cached_statement_lifetime,
+        max_cacheable_statement_size=max_cacheable_statement_size,
+        record_class=record_class,
+        close_timeout=security.close_timeout,
+        session=session,
+    )
+    wire = Session(session.parameters, session.tx_status)
+    wire.max_result_bytes = security.max_result_bytes or 0
+    client = ClientProtocol(loop, wire, tls=session.tls, cancel_timeout=security.cancel_timeout)
+    client.canceller = partial(send_cancel, session)
+    connection = connection_class(client, session.transport, loop, session.addr, config, params)
+    client.attach(session.transport, session.leftover)
+    return connection

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import re
-from typing import Any
 
 from fastpg.types import ServerVersion
 
@@ -35,7 +34,7 @@ def parse_server_version(text: str) -> ServerVersion:
     if match is None:
         return ServerVersion(0, 0, 0, "final", 0)
     first, second, third, level, serial = match.groups()
-    numbers: list[Any] = [int(first), int(second or 0), int(third or 0)]
-    if numbers[0] >= 10:
-        numbers = [numbers[0], 0, numbers[1]]
-    return ServerVersion(*numbers, level or "final", int(serial or 0))
+    major, minor, micro = int(first), int(second or 0), int(third or 0)
+    if major >= 10:
+        minor, micro = 0, minor
+    return ServerVersion(major, minor, micro, level or "final", int(serial or 0))

@@ -80,7 +80,7 @@ cdef tuple parse_row_description(const char *p, Py_ssize_t n):
     if count * 19 > end - p:
         bad("RowDescription")
     columns = []
-    for i in range(count):
+    for i in range(count):  # no-cython-lint
         name = take_cstring(&p, end, "RowDescription")
         if end - p < 18:
             bad("RowDescription")

@@ -33,7 +33,12 @@ class Operation:
 
 class StatementPlan:
     def __init__(
-        self, query: str, name: bytes, parameter_oids: tuple[int, ...], parameters: tuple[Any, ...], plan: RowPlan | None
+        self,
+        query: str,
+        name: bytes,
+        parameter_oids: tuple[int, ...],
+        parameters: tuple[Any, ...],
+        plan: RowPlan | None,
     ) -> None: ...
     @property
     def query(self) -> str: ...

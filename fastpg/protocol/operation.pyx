@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 # Operations: the scripts of requests. The session writes them in order (fill) and feeds each the messages that
 # answer it; the six messages that belong to everyone never come here. An operation that meets a message it does not
-# expect raises ProtocolError, and the connection is closed. May import: wire, codec, frontend, backend, row, exceptions.
+# expect raises ProtocolError and the connection is closed. May import: wire, codec, frontend, backend, row, exceptions.
 
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
 
@@ -125,7 +125,7 @@ cdef class StatementPlan:
         out_bytes(out, p, len(results))
         return out_end_message(out, at, FASTPG_MAX_MESSAGE)
 
-    cdef int write_query(self, Out *out, object args, uint32_t limit) except -1:
+    cdef int write_query(self, Out *out, object args, uint32_t limit) except -1:  # no-cython-lint
         # Bind, Execute, Sync with the bytes built once; the length word of Bind covers what stands before 'E'.
         cdef bytes suffix = self.suffix_first if limit == 1 else self.suffix
         cdef const char *p

@@ -1,0 +1,336 @@
+# SPDX-License-Identifier: MIT
+"""The start-up dialogue without I/O: startup packet, authentication, until the first ReadyForQuery.
+
+Limits here are far below those of a session: nobody has proved anything yet.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+import warnings
+from typing import TYPE_CHECKING, Any
+
+from fastpg import exceptions
+from fastpg.exceptions import InterfaceError, ProtocolError
+from fastpg.protocol.scram import ScramClient
+
+if TYPE_CHECKING:
+    from fastpg._params import ConnectParams
+
+PROTOCOL_3_0 = 0x00030000
+PROTOCOL_3_2 = 0x00030002
+METHODS = {2: "Kerberos V5", 3: "password", 5: "md5", 7: "gss", 9: "sspi", 10: "sasl"}
+
+
+class Deferred:
+    """Work that takes long: call `work()` in a thread, then Handshake.resume()."""
+
+    def __init__(self, work: Any) -> None:
+        self.work = work
+
+
+def cstring(value: str, what: str) -> bytes:
+    """A C string of the startup packet."""
+    if "\0" in value:
+        raise exceptions.ClientConfigurationError(f"{what} contains a NUL character")
+    return value.encode() + b"\0"
+
+
+class Handshake:
+    """One start-up. Feed it with receive(); when `done`, the attributes below say what the session is like.
+
+    backend_pid, secret_key (None when the server gave none), parameters, tx_status, protocol_version, notices.
+    Bytes after ReadyForQuery stay in `leftover`.
+    """
+
+    def __init__(
+        self,
+        params: ConnectParams,
+        password: str | None,
+        *,
+        tls: bool = False,
+        local: bool = False,
+        end_point: bytes | None = None,
+        nonce: str | None = None,
+    ) -> None:
+        self._params = params
+        self._password = password
+        self._tls = tls
+        self._local = local
+        self._end_point = end_point or None
+        self._nonce = nonce
+        self._buffer = b""
+        self._total = 0
+        self._scram: ScramClient | None = None
+        self._step = ""
+        self._completed = "none"
+        self._bound = False
+        self.authenticated = False
+        self.done = False
+        self.backend_pid = 0
+        self.secret_key: bytes | None = None
+        self.parameters: dict[str, str] = {}
+        self.tx_status = 0
+        wanted = params.max_protocol_version
+        self.protocol_version = PROTOCOL_3_2 if wanted >= (3, 2) else PROTOCOL_3_0
+        self._negotiated = False
+        self.notices: list[dict[str, str]] = []
+
+    def __repr__(self) -> str:
+        return f"<Handshake authenticated={self.authenticated} done={self.done}>"
+
+    @property
+    def leftover(self) -> bytes:
+        """What came after ReadyForQuery."""
+        return self._buffer
+
+    def start(self) -> bytes:
+        """The startup packet."""
+        params = self._params
+        body = struct.pack("!I", self.protocol_version)
+        settings = {"user": params.user, "database": params.database, **params.server_settings}
+        for name, value in settings.items():
+            body += cstring(name, "a startup parameter") + cstring(value, f"startup parameter {name!r}")
+        body += b"\0"
+        if len(body) + 4 > params.security.max_startup_packet:
+            raise exceptions.ClientConfigurationError(
+                f"the startup parameters take {len(body) + 4} bytes; "
+                f"the server accepts {params.security.max_startup_packet}"
+            )
+        return struct.pack("!i", len(body) + 4) + body
+
+    # ----------------------------------------------------------------- framing
+
+    def receive(self, data: bytes) -> bytes | Deferred | None:
+        """Take bytes; what is to be sent in answer, work to be done first, or None."""
+        self._buffer += data
+        if self.done:
+            return None
+        return self._pump(b"")
+
+    def resume(self) -> bytes | Deferred | None:
+        """Go on after the work of a Deferred."""
+        assert self._scram is not None
+        return self._pump(self._sasl_response(self._scram.final()))
+
+    def _pump(self, out: bytes) -> bytes | Deferred | None:
+        security = self._params.security
+        while not self.done and self._buffer:
+            tag = self._buffer[:1]
+            if tag not in b"RESNKZv":
+                raise ProtocolError(f"the server does not speak PostgreSQL's protocol: it sent {self._buffer[:16]!r}")
+            if len(self._buffer) < 5:
+                break
+            (length,) = struct.unpack_from("!i", self._buffer, 1)
+            limit = {b"R": security.max_auth_request, b"E": security.max_startup_error}.get(tag, 30_000)
+            if length < 4 or length > limit:
+                raise ProtocolError(f"the server does not speak PostgreSQL's protocol: it sent {self._buffer[:16]!r}")
+            if len(self._buffer) < length + 1:
+                break
+            body = self._buffer[5 : length + 1]
+            self._buffer = self._buffer[length + 1 :]
+            self._total += length + 1
+            if self._total > security.max_startup_bytes:
+                raise ProtocolError("the server sent too much before the session was ready")
+            answer = self._message(tag, body)
+            if isinstance(answer, Deferred):
+                assert not out
+                return answer
+            out += answer or b""
+        return out or None
+
+    def _message(self, tag: bytes, body: bytes) -> bytes | Deferred | None:
+        if tag == b"R":
+            return self._authentication(body)
+        if tag == b"E":
+            raise exceptions.from_fields(self._fields(body))
+        if tag == b"N":
+            if len(self.notices) < 100:
+                self.notices.append(self._fields(body))
+        elif tag == b"v":
+            self._negotiate(body)
+        elif not self.authenticated:
+            raise ProtocolError(f"unexpected message {tag.decode()!r} from the server before authentication")
+        elif tag == b"S":
+            parts = body.split(b"\0")
+            if len(parts) != 3 or parts[2]:
+                raise ProtocolError("malformed ParameterStatus message from the server")
+            self.parameters[parts[0].decode("utf-8", "backslashreplace")] = parts[1].decode("utf-8", "backslashreplace")
+        elif tag == b"K":
+            self._backend_key(body)
+        else:
+            if len(body) != 1 or body not in b"ITE":
+                raise ProtocolError("malformed ReadyForQuery message from the server")
+            self.tx_status = body[0]
+            self.done = True
+        return None
+
+    @staticmethod
+    def _fields(body: bytes) -> dict[str, str]:
+        fields = {}
+        if not body.endswith(b"\0"):
+            raise ProtocolError("malformed ErrorResponse message from the server")
+        for part in body.split(b"\0"):
+            if part:
+                fields[chr(part[0])] = part[1:].decode("utf-8", "backslashreplace")
+        return fields
+
+    def _negotiate(self, body: bytes) -> None:
+        if self._negotiated or self.authenticated or self._step or len(body) < 8:
+            raise ProtocolError("unexpected NegotiateProtocolVersion message from the server")
+        minor, count = struct.unpack_from("!ii", body)
+        if count < 0 or body[8:].count(b"\0") != count or (body[8:] and not body.endswith(b"\0")):
+            raise ProtocolError("malformed NegotiateProtocolVersion message from the server")
+        # Servers before 18 send the minor number alone, newer ones the whole version.
+        version = minor if minor >> 16 else PROTOCOL_3_0 | minor
+        lowest = self._params.min_protocol_version
+        if version >> 16 != 3 or version > self.protocol_version or (3, version & 0xFFFF) < tuple(lowest):
+            offered = f"{version >> 16}.{version & 0xFFFF}"
+            raise ProtocolError(f"the server offers protocol {offered}, which is not acceptable")
+        self._negotiated = True
+        self.protocol_version = version
+
+    def _backend_key(self, body: bytes) -> None:
+        key = body[4:]
+        longest = 256 if self.protocol_version >= PROTOCOL_3_2 else 4
+        if self.secret_key is not None or not 4 <= len(key) <= longest:
+            raise ProtocolError("malformed BackendKeyData message from the server")
+        (self.backend_pid,) = struct.unpack_from("!i", body)
+        self.secret_key = key
+
+    # ---------------------------------------------------------- authentication
+
+    def _authentication(self, body: bytes) -> bytes | Deferred | None:
+        if len(body) < 4:
+            raise ProtocolError("malformed Authentication message from the server")
+        (code,) = struct.unpack_from("!i", body)
+        data = body[4:]
+        if self.authenticated:
+            raise ProtocolError("unexpected Authentication message from the server")
+        if code == 0:
+            self._accepted()
+            return None
+        if code in (11, 12):
+            return self._sasl_step(code, data)
+        if self._step:
+            raise ProtocolError("unexpected Authentication message from the server")
+        if code == 3:
+            return self._cleartext()
+        if code == 5 and len(data) == 4:
+            return self._md5(data)
+        if code == 10:
+            return self._sasl(data)
+        name = METHODS.get(code, str(code))
+        extra = ": install fastpg[gssapi]" if code in (7, 9) else ""
+        raise InterfaceError(f"unsupported authentication method requested by the server: {name}{extra}")
+
+    def _require(self, method: str) -> None:
+        allowed = self._params.require_auth
+        if allowed is not None and not allowed.allows(method):
+            raise InterfaceError(f"the server asks for {method!r} authentication, which require_auth excludes")
+        if self._params.channel_binding == "require" and method != "scram-sha-256":
+            raise InterfaceError(f"channel_binding=require: the server asks for {method!r} authentication")
+
+    def _secret(self) -> str:
+        # Like asyncpg: a server that asks gets the empty password when there is none.
+        return self._password or ""
+
+    def _cleartext(self) -> bytes:
+        self._require("password")
+        permitted = self._params.allow_cleartext_password or self._params.security.allow_cleartext_password
+        if not self._tls and not self._local and not permitted:
+            raise InterfaceError(
+                "the server asks for the password in clear text over an unencrypted connection: "
+                "use TLS (sslmode=require), or allow_cleartext_password=True to send it all the same"
+            )
+        self._step = self._completed = "password"
+        return self._password_message(cstring(self._secret(), "the password"))
+
+    def _md5(self, salt: bytes) -> bytes:
+        self._require("md5")
+        if not self._tls and not self._local:
+            text = "md5 authentication over an unencrypted connection"
+            warnings.warn(text, exceptions.InterfaceWarning, stacklevel=2)
+        self._step = self._completed = "md5"
+        inner = hashlib.md5(self._secret().encode() + self._params.user.encode()).hexdigest()
+        outer = hashlib.md5(inner.encode() + salt).hexdigest()
+        return self._password_message(b"md5" + outer.encode() + b"\0")
+
+    @staticmethod
+    def _password_message(body: bytes) -> bytes:
+        return b"p" + struct.pack("!i", len(body) + 4) + body
+
+    def _sasl_response(self, data: bytes) -> bytes:
+        return self._password_message(data)
+
+    def _sasl(self, data: bytes) -> bytes:
+        self._require("scram-sha-256")
+        offered = [name.decode("ascii", "replace") for name in data.split(b"\0") if name]
+        wanted = self._params.channel_binding
+        plus = "SCRAM-SHA-256-PLUS" in offered and wanted != "disable" and self._end_point is not None
+        if wanted == "require" and not plus:
+            raise InterfaceError(
+                "channel_binding=require: the server does not offer it"
+                if "SCRAM-SHA-256-PLUS" not in offered
+                else "channel_binding=require: the connection has no TLS, or its certificate has no usable signature"
+            )
+        if not plus and "SCRAM-SHA-256" not in offered:
+            raise InterfaceError(
+                f"unsupported SASL Authentication methods requested by the server: {', '.join(offered)}"
+            )
+        if self._password is None:
+            raise InterfaceError("the server asks for a password and none was given")
+        security = self._params.security
+        # 'y' says: we could, the server did not offer; a man in the middle who took it away is found out by that.
+        able = self._end_point is not None and wanted != "disable" and not plus
+        self._scram = ScramClient(
+            self._password,
+            binding=self._end_point if plus else None,
+            supports_binding=able and "SCRAM-SHA-256-PLUS" not in offered,
+            max_iterations=security.scram_max_iterations,
+            min_iterations=security.scram_min_iterations if security.refuse_low_iterations else 0,
+            nonce=self._nonce,
+        )
+        self._step = "sasl-first"
+        first = self._scram.first()
+        return self._password_message(
+            self._scram.mechanism.encode() + b"\0" + struct.pack("!i", len(first)) + first
+        )
+
+    def _sasl_step(self, code: int, data: bytes) -> bytes | Deferred | None:
+        scram = self._scram
+        if scram is None or self._step != {11: "sasl-first", 12: "sasl-final"}[code]:
+            raise ProtocolError("unexpected Authentication message from the server")
+        if code == 12:
+            scram.server_final(data)
+            self._step = "sasl-done"
+            self._completed = "scram-sha-256"
+            self._bound = scram.mechanism.endswith("PLUS")
+            return None
+        ready = scram.server_first(data)
+        self._step = "sasl-final"
+        if not ready:
+            if scram.iterations > self._params.security.scram_thread_iterations:
+                return Deferred(scram.derive)
+            scram.derive()
+        return self._sasl_response(scram.final())
+
+    def _accepted(self) -> None:
+        # The one place that decides, over what was completed and not over what was offered.
+        if self._step in ("sasl-first", "sasl-final"):
+            raise ProtocolError("the server ended the SCRAM exchange before proving that it knows the password")
+        params = self._params
+        if params.require_auth is not None and not params.require_auth.allows(self._completed):
+            raise InterfaceError(
+                "the server accepted the connection without an authentication that require_auth permits"
+            )
+        if params.channel_binding == "require" and not self._bound:
+            raise InterfaceError("channel_binding=require: the server accepted the connection without it")
+        if (
+            self._completed == "none"
+            and self._password is not None
+            and not params.security.allow_trust_with_password
+        ):
+            raise InterfaceError("a password was given, but the server did not ask for it")
+        self.authenticated = True

@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: MIT
+"""ARCHITECTURE.md's table of layers, held against every import and cimport of fastpg/."""
+
+from __future__ import annotations
+
+import re
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGE = ROOT / "fastpg"
+
+BASE = ["fastpg", "fastpg.wire", "fastpg.simd", "fastpg.types", "fastpg.pgproto.*", "fastpg.exceptions*"]
+PARAMETERS = ["fastpg._conninfo", "fastpg._params", "fastpg._passfile", "fastpg._service", "fastpg.dsn", "fastpg.tls",
+              "fastpg.security"]  # fmt: skip
+# Module -> what of fastpg it may import; the first pattern that fits counts, and a module may always import itself.
+LAYERS: dict[str, list[str]] = {
+    "fastpg": ["*"],
+    "fastpg.wire": [],
+    "fastpg.simd": ["fastpg.wire"],
+    "fastpg.exceptions*": ["fastpg.exceptions*"],
+    "fastpg.types": ["fastpg.exceptions*", "fastpg.pgproto.*"],
+    "fastpg.pgproto*": ["fastpg.pgproto*", "fastpg.wire", "fastpg.types"],
+    "fastpg.codecs*": [*BASE, "fastpg.codecs*", "fastpg.protocol.record"],
+    "fastpg.protocol.frontend": ["fastpg.wire", "fastpg.exceptions*", "fastpg.codecs.codec"],
+    "fastpg.protocol.backend": ["fastpg.wire", "fastpg.exceptions*"],
+    "fastpg.protocol.record": ["fastpg.wire", "fastpg.exceptions*"],
+    "fastpg.protocol.row": [*BASE, "fastpg.codecs.codec", "fastpg.protocol.record"],
+    "fastpg.protocol.auth": ["fastpg.exceptions*", "fastpg.protocol.scram"],
+    "fastpg.protocol.scram": ["fastpg.exceptions*", "fastpg.protocol._saslprep*"],
+    "fastpg.protocol.*": [*BASE, "fastpg.protocol*", "fastpg.codecs.codec"],
+    "fastpg.protocol": ["fastpg.protocol.*"],
+    "fastpg.sinks*": [*BASE, "fastpg.sinks*", "fastpg.codecs.codec", "fastpg.protocol.row", "fastpg.protocol.record",
+                      "fastpg.protocol", "fastpg.protocol.backend"],
+    "fastpg.client": [*BASE, "fastpg.protocol*"],
+    "fastpg._conninfo": [*BASE, *PARAMETERS],
+    "fastpg._params": [*BASE, *PARAMETERS],
+    "fastpg._passfile": [*BASE, *PARAMETERS],
+    "fastpg._service": [*BASE, *PARAMETERS],
+    "fastpg.dsn": [*BASE, *PARAMETERS],
+    "fastpg.tls": [*BASE, *PARAMETERS],
+    "fastpg.security": [*BASE, *PARAMETERS],
+    "fastpg._cancel": ["fastpg.exceptions*", "fastpg.connect"],
+    "fastpg._*": [*BASE, *PARAMETERS, "fastpg._*", "fastpg.protocol.auth", "fastpg.protocol.session", "fastpg.client"],
+    "fastpg.connect": [*BASE, *PARAMETERS, "fastpg._*", "fastpg.protocol*", "fastpg.client", "fastpg.codecs*",
+                       "fastpg.connection", "fastpg.settings"],
+    # The API: all of the above.
+    "fastpg.*": ["*"],
+}  # fmt: skip
+# No I/O below the client.
+SANS_IO = ["fastpg.codecs*", "fastpg.protocol*", "fastpg.sinks*", "fastpg.wire", "fastpg.types", "fastpg.exceptions*"]
+IO = {"asyncio", "uvloop", "socket", "ssl", "selectors", "subprocess"}  # threading is there for its locks
+
+FROM = re.compile(r"^[ \t]*from[ \t]+([\w.]+)[ \t]+c?import[ \t]*(\([^)]*\)|[^\n#]*)", re.MULTILINE)
+PLAIN = re.compile(r"^[ \t]*c?import[ \t]+([\w.]+)", re.MULTILINE)
+
+
+def module_name(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+SOURCES = sorted(path for path in PACKAGE.rglob("*") if path.suffix in (".py", ".pyx", ".pxd", ".pyi"))
+MODULES = {module_name(path) for path in SOURCES}
+
+
+def imports(text: str, module: str = "", is_package: bool = False) -> set[str]:
+    """The modules that a source names: `from package import submodule` counts as the submodule."""
+    found = set(PLAIN.findall(text))
+    for origin, names in FROM.findall(text):
+        if origin.startswith("."):
+            dots = len(origin) - len(origin.lstrip("."))
+            parts = module.split(".")[: len(module.split(".")) - dots + is_package]
+            origin = ".".join([*parts, *filter(None, [origin.lstrip(".")])])
+        submodules = {f"{origin}.{name}" for name in re.findall(r"\b(\w+)\b", names)} & MODULES
+        found |= submodules or {origin}
+    return found
+
+
+def allowed(module: str, target: str) -> bool:
+    if target == module or target.split(".")[0] != "fastpg":
+        return True
+    rule = next(patterns for pattern, patterns in LAYERS.items() if fnmatchcase(module, pattern))
+    return any(fnmatchcase(target, pattern) for pattern in rule)
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.relative_to(PACKAGE).as_posix())
+def test_imports(path: Path) -> None:
+    module = module_name(path)
+    # `if TYPE_CHECKING:` blocks name types only.
+    text = re.sub(r"^if TYPE_CHECKING:\n(?:[ \t]+.*\n|\n)+", "", path.read_text(), flags=re.MULTILINE)
+    targets = imports(text, module, path.stem == "__init__")
+    wrong = sorted(target for target in targets if not allowed(module, target))
+    assert not wrong, f"{module} may not import {', '.join(wrong)}"
+    if any(fnmatchcase(module, pattern) for pattern in SANS_IO):
+        assert not {target.split(".")[0] for target in targets} & IO, f"{module} does no I/O"
+
+
+def test_the_reader_sees_every_form() -> None:
+    text = "from fastpg.wire cimport (\n    Out,\n    load_i32,\n)\nimport asyncio\n"
+    text += "    from fastpg.protocol import session\n"
+    assert imports(text) == {"fastpg.wire", "asyncio", "fastpg.protocol.session"}
+    assert imports("from . import session", "fastpg.protocol.row") == {"fastpg.protocol.session"}
+    assert not allowed("fastpg.codecs.number", "fastpg.client")
+    assert not allowed("fastpg.protocol.session", "fastpg.connection")
+    assert not allowed("fastpg.sinks.record", "fastpg.client")
+    assert allowed("fastpg.connection", "fastpg.client")
