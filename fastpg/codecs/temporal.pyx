@@ -265,7 +265,7 @@ cdef object interval_decode(const Codec *self, const char *p, Py_ssize_t n):
     if us == INT64_MIN and days == INT32_MIN and months == INT32_MIN:
         return out_of_range(self, "-infinity")
     of_us = floor_div(us, US_PER_DAY)
-    total = <int64_t>days + 365 * (months // 12) + 30 * (months % 12) + of_us
+    total = days + 365 * (<int64_t>months // 12) + 30 * (months % 12) + of_us
     if total < -999999999 or total > 999999999:
         return out_of_range(self, interval_text(us, days, months))
     if months:

@@ -127,6 +127,13 @@ def test_what_python_cannot_hold_is_named(oid: int, wire: bytes, text: str) -> N
         decode(oid, wire)
 
 
+def test_intervals_of_many_months() -> None:
+    for months in (2**31 - 1, -(2**31)):
+        with pytest.raises(UnrepresentableValueError, match=f"{months} mons"):
+            decode(INTERVAL, struct.pack("!qii", 0, 0, months))
+    assert decode(INTERVAL, struct.pack("!qii", 0, 0, -1_200_000)) == datetime.timedelta(days=-36_500_000)
+
+
 @pytest.mark.parametrize(
     "oid, value, error, text",
     [
