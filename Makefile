@@ -35,8 +35,9 @@ types: build
 fuzz: build                  ## hypothesis with many more examples
 	$(PY) -m pytest -q --hypothesis-profile=fuzz tests/protocol tests/codecs
 
-bench: build
-	@test -f bench/run.py || { echo "bench/run.py is not there yet"; exit 1; }
+bench: build                 ## instructions (with valgrind), then time, beside asyncpg and the floors
+	$(PY) bench/setup.py --quiet build_ext --inplace
+	$(PY) -m bench.instructions
 	$(PY) -m bench.run
 
 gen: $(VENV)/.ready          ## tables from tools/data

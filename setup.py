@@ -26,7 +26,7 @@ HEADERS = sorted(str(p.relative_to(ROOT)) for p in (ROOT / "fastpg/include").glo
 # C sources that belong to one module.
 SOURCES = {
     "fastpg.simd": ["fastpg/include/swap.c"],
-    "fastpg.protocol.record": ["fastpg/include/record.c"],
+    "fastpg.protocol.record": ["fastpg/include/record.c", "fastpg/include/record_iter.c"],
 }
 
 DIRECTIVES = {

