@@ -117,7 +117,9 @@ cdef class Client:
         self.flush()
 
     def connection_lost(self, exc):
-        self.transport = None
+        transport, self.transport = self.transport, None
+        if transport is not None:
+            transport.close()       # lost already, but a TLS transport of Python 3.10 warns unless it was told
         self.end(lost_error(self.session, exc))
 
     cdef int end(self, object error) except -1:

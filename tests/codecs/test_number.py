@@ -40,7 +40,6 @@ class Broken:
         (True, 1),
         (1.9, 1),
         (Decimal("2.7"), 2),
-        (Fraction(7, 2), 3),
         (Index(), 7),
         (Int(), 8),
     ],
