@@ -16,6 +16,9 @@ cdef class Client:
     cdef object owner_ref                   # weak reference to the Connection
     cdef public object canceller            # async callable that sends a CancelRequest
     cdef public double cancel_timeout       # seconds
+    cdef public object backend_pid          # for what exceptions tell, or None
+    cdef object undo                        # an Operation to run before `cancelling` is over, or None
+    cdef object watchdog                    # the TimerHandle that bounds a cancel
     cdef public object schedule             # the flush trigger: loop.call_soon unless injected
     cdef object create_future
     cdef object running_loop
@@ -28,7 +31,8 @@ cdef class Client:
     cdef bint flush_scheduled
     cdef object window                      # what get_buffer() hands out
 
-    cdef int check(self) except -1
+    cpdef int check(self) except -1
+    cdef int begin_cancel(self, Operation op) except -1
     cdef int submit(self, Operation op, double timeout) except -1
     cdef int flush(self) except -1
     cdef int arm(self, double when) except -1

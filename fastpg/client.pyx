@@ -11,7 +11,7 @@ from asyncio import _get_running_loop as get_running_loop
 from cpython.buffer cimport PyBuffer_FillInfo
 from cpython.pythread cimport PyThread_get_thread_ident
 
-from fastpg.protocol.operation cimport PHASE_DONE, PHASE_QUEUED, Execute, Operation, StatementPlan
+from fastpg.protocol.operation cimport PHASE_DONE, PHASE_QUEUED, Execute, Operation, SimpleQuery, StatementPlan
 from fastpg.protocol.row cimport RowSink
 from fastpg.protocol.session cimport Session
 
@@ -45,6 +45,7 @@ cdef class Client:
         self.cancel_timeout = cancel_timeout
         self.tls = tls
         self.tasks = set()
+        self.backend_pid = None
         self.thread = PyThread_get_thread_ident()
         self.fork_epoch = _forks
         self.window = self
@@ -120,7 +121,7 @@ cdef class Client:
         transport, self.transport = self.transport, None
         if transport is not None:
             transport.close()       # lost already, but a TLS transport of Python 3.10 warns unless it was told
-        self.end(lost_error(self.session, exc))
+        self.end(lost_error(self, exc))
 
     cdef int end(self, object error) except -1:
         self.session.fail(error)
@@ -162,29 +163,33 @@ cdef class Client:
 
     # ---------------------------------------------------------------- operations
 
-    cdef int check(self) except -1:
+    cpdef int check(self) except -1:
         """The right process, thread and loop, and a live connection; before any byte is written."""
         if self.fork_epoch != _forks:
-            raise InterfaceError("cannot perform operation: the connection was made before a fork; it belongs to the "
-                                 "parent process")
+            raise self.refusal("cannot perform operation: the connection was made before a fork; it belongs to the "
+                               "parent process")
         if self.thread != PyThread_get_thread_ident():
-            raise InterfaceError("cannot perform operation: the connection belongs to another thread")
+            raise self.refusal("cannot perform operation: the connection belongs to another thread")
         if get_running_loop() is not self.loop:
-            raise InterfaceError("cannot perform operation: the connection belongs to another event loop")
+            raise self.refusal("cannot perform operation: the connection belongs to another event loop")
         if self.transport is None or self.session.failure is not None:
-            raise InterfaceError("connection is closed")
+            raise self.refusal("connection is closed")
         return 0
+
+    def refusal(self, text):
+        return annotate(InterfaceError(text), phase="query", bytes_sent=False, outcome="not_sent",
+                        backend_pid=self.backend_pid)
 
     def check_usable(self) -> None:
         """check(), and no other operation in progress."""
         cdef Operation op
         self.check()
         if self.section is not None:
-            raise InterfaceError("cannot perform operation: another operation is in progress")
+            raise self.refusal("cannot perform operation: another operation is in progress")
         op = self.session.head
         while op is not None:
             if op.waiter is not None and not op.discard:
-                raise InterfaceError("cannot perform operation: another operation is in progress")
+                raise self.refusal("cannot perform operation: another operation is in progress")
             op = op.next
 
     cdef int submit(self, Operation op, double timeout) except -1:
@@ -275,8 +280,7 @@ cdef class Client:
                 if op.deadline <= now:
                     if not op.waiter.done():
                         error = asyncio.TimeoutError()
-                        annotate(error, phase="query", bytes_sent=op.phase != PHASE_QUEUED,
-                                 outcome="unknown" if op.phase != PHASE_QUEUED else "not_sent")
+                        self.tell(error, op)
                         op.waiter.set_exception(error)
                     self.drop(op)
                 elif earliest == 0 or op.deadline < earliest:
@@ -291,48 +295,120 @@ cdef class Client:
             op = op.next
         return op
 
-    def abandon(self, waiter) -> None:
-        """The task that awaited this Future was cancelled: cancel the query, read its answer, tell nobody."""
+    def tell(self, error, Operation op):
+        """Annotate what interrupts this operation; None: it is not in the queue, its answer has been read."""
+        sent = op is None or op.phase != PHASE_QUEUED
+        annotate(error, phase="query", bytes_sent=sent, outcome="unknown" if sent else "not_sent",
+                 backend_pid=self.backend_pid)
+
+    def abandon(self, waiter, error=None) -> None:
+        """The task that awaited this Future was cancelled: cancel the query, read its answer, tell nobody.
+
+        error: the exception the task gets; annotated.
+        """
         cdef Operation op = self.find(waiter)
+        if error is not None:
+            self.tell(error, op)
         if op is not None:
             self.drop(op)
+        elif waiter.done() and not waiter.cancelled():
+            waiter.exception()      # nobody else will retrieve it
+
+    def interrupt(self) -> None:
+        """Cancel all operations that somebody waits for: the connection is about to be closed."""
+        cdef Operation op = self.session.head
+        cdef Operation following
+        while op is not None:
+            following = op.next
+            if op.waiter is not None and not op.discard:
+                if not op.waiter.done():
+                    error = ConnectionDoesNotExistError("connection was closed in the middle of operation: close() "
+                                                        "was called")
+                    self.tell(error, op)
+                    op.waiter.set_exception(error)
+                self.drop(op)
+            op = following
+
+    def roll_back(self) -> None:
+        """A transaction was given up and nobody can wait: end it, if it is open, before any other operation."""
+        if self.transport is None or self.session.failure is not None or self.fork_epoch != _forks:
+            return
+        self.undo = SimpleQuery("ROLLBACK")
+        self.begin_cancel(None)
 
     def drop(self, Operation op):
-        if op.phase == PHASE_QUEUED and self.session.cursor is not op:
+        if op.phase == PHASE_QUEUED:
+            # Nothing of it is written, so nothing ever is.
+            if self.session.cursor is op:
+                self.session.cursor = op.next
             self.session.unlink(op)
             op.abandon()
+            if self.session.cursor is not None:
+                self.session.pump(None)
+                self.flush()
             return
-        finished = self.loop.create_future()
-        op.abandon(finished)
+        op.abandon(self.create_future())
         if op is self.session.cursor:
             self.session.pump(None)
             self.flush()
-        if self.cancelling is None:
-            self.cancelling = self.loop.create_future()
-            task = self.loop.create_task(self.cancel_running(op, finished))
-            self.tasks.add(task)
-            task.add_done_callback(self.tasks.discard)
+        self.begin_cancel(op)
 
-    async def cancel_running(self, Operation op, finished):
+    cdef int begin_cancel(self, Operation op) except -1:
+        if self.cancelling is None:
+            self.cancelling = self.create_future()
+            self.watchdog = self.loop.call_later(self.cancel_timeout, self.give_up_cancel)
+            task = self.loop.create_task(self.cancel_running(op))
+            self.tasks.add(task)
+            # Not in the coroutine: a task cancelled before its first step never enters it.
+            task.add_done_callback(self.cancel_done)
+        return 0
+
+    async def cancel_running(self, Operation op):
         # The next operation starts only after the CancelRequest's own socket is at its end and the cancelled
-        # operation's ReadyForQuery has come: then a cancel can reach no other query. Both within one deadline.
-        watchdog = self.loop.call_later(self.cancel_timeout, self.give_up_cancel)
-        try:
-            if self.canceller is not None and op.phase != PHASE_DONE and self.session.head is op:
+        # operation's ReadyForQuery has come: then a cancel can reach no other query. All within one deadline.
+        cdef Operation ahead
+        while op is not None:
+            finished = op.waiter
+            while self.session.head is not op and op.phase != PHASE_DONE:
+                # A Close or the like goes before it: the request would hit that one.
+                ahead = self.session.head
+                if ahead.waiter is None:
+                    ahead.abandon(self.create_future())
+                await asyncio.wait([ahead.waiter])
+                await asyncio.sleep(0)
+            if op.phase != PHASE_DONE and self.canceller is not None:
                 await self.canceller(self.cancel_timeout)
+            if op.phase != PHASE_DONE:
+                await finished
+            # Others that were given up meanwhile.
+            op = self.session.head
+            while op is not None and not (op.discard and op.waiter is not None and op.phase != PHASE_QUEUED):
+                op = op.next
+        op, self.undo = self.undo, None
+        if op is not None and self.session.tx_status != 73 and self.session.failure is None:
+            op.abandon(self.create_future())
+            finished = op.waiter
+            self.submit(op, -1)
             await finished
-        except asyncio.CancelledError:
+
+    def cancel_done(self, task):
+        self.tasks.discard(task)
+        if self.watchdog is not None:
+            self.watchdog.cancel()
+            self.watchdog = None
+        if task.cancelled():
             self.abort(ConnectionDoesNotExistError("connection was closed: cancelling a query was interrupted"))
-            raise
-        except Exception as error:
-            self.abort(error)
-        finally:
-            watchdog.cancel()
-            waiting, self.cancelling = self.cancelling, None
-            if waiting is not None and not waiting.done():
-                waiting.set_result(None)
+        elif task.exception() is not None:
+            self.abort(task.exception())
+        waiting, self.cancelling = self.cancelling, None
+        if self.undo is not None and self.transport is not None and self.session.failure is None:
+            self.begin_cancel(None)     # asked for between the task's last step and now
+            self.cancelling.add_done_callback(lambda _: waiting.done() or waiting.set_result(None))
+        elif not waiting.done():
+            waiting.set_result(None)
 
     def give_up_cancel(self):
+        self.watchdog = None
         self.abort(ConnectionDoesNotExistError(
             f"connection was closed: the server did not end a cancelled query within {self.cancel_timeout} s"))
 
@@ -344,9 +420,12 @@ cdef class Client:
         if self.fork_epoch != _forks:
             return
         if transport is not None:
-            transport.abort()
+            try:
+                transport.abort()
+            except RuntimeError:
+                pass            # the loop is closed: the transport goes with it
         if error is None:
-            error = lost_error(self.session, None)
+            error = lost_error(self, None)
         self.end(error)
 
     def terminate_politely(self) -> None:
@@ -365,17 +444,18 @@ cdef class Client:
         return self.fork_epoch != _forks
 
 
-cdef object lost_error(Session session, object exc):
+cdef object lost_error(Client client, object exc):
     # The server's own last word is the reason, when there was one.
-    cdef Operation op = session.head
-    reason = op.error if op is not None and op.error is not None else session.last_error
+    cdef Operation op = client.session.head
+    reason = op.error if op is not None and op.error is not None else client.session.last_error
     text = "connection was closed in the middle of operation"
     if reason is not None:
         text = f"{text}: {reason}"
     error = ConnectionDoesNotExistError(text)
     error.__cause__ = reason if reason is not None else exc
     annotate(error, phase="query", bytes_sent=op is not None and op.phase != PHASE_QUEUED,
-             outcome="unknown" if op is not None and op.phase != PHASE_QUEUED else "not_sent")
+             outcome="unknown" if op is not None and op.phase != PHASE_QUEUED else "not_sent",
+             backend_pid=client.backend_pid)
     return error
 
 

@@ -149,8 +149,8 @@ class Connection(metaclass=ConnectionMeta):
                 waiter = client.query(plan, args, ValueSink(column), 1)
                 try:
                     return await waiter
-                except asyncio.CancelledError:
-                    client.abandon(waiter)
+                except (asyncio.CancelledError, GeneratorExit) as error:
+                    client.abandon(waiter, error)
                     raise
                 except exceptions.PostgresError as error:
                     if not self._is_stale(error):
@@ -287,7 +287,13 @@ class Connection(metaclass=ConnectionMeta):
         return plan
 
     async def _prepare_plan(self, name: str, query: str, deadline: float | None) -> StatementPlan:
-        oids, columns = await self._wait(self._client.run(Prepare(name.encode(), query), self._left(deadline)))
+        try:
+            oids, columns = await self._wait(self._client.run(Prepare(name.encode(), query), self._left(deadline)))
+        except (asyncio.CancelledError, asyncio.TimeoutError, GeneratorExit):
+            # The server may have it by then; to close what is not there is no error.
+            if name:
+                self._forget_statement(name.encode())
+            raise
         lookup = self._registry.lookup_or_text
         rows = None
         if columns is not None:
@@ -297,8 +303,8 @@ class Connection(metaclass=ConnectionMeta):
     async def _wait(self, waiter: Awaitable[Any]) -> Any:
         try:
             return await waiter
-        except asyncio.CancelledError:
-            self._client.abandon(waiter)
+        except (asyncio.CancelledError, GeneratorExit) as error:
+            self._client.abandon(waiter, error)
             raise
 
     async def _ready(self, timeout: float | None) -> float | None:
@@ -306,12 +312,28 @@ class Connection(metaclass=ConnectionMeta):
         deadline = self._deadline(timeout)
         client = self._client
         if client.cancelling is not None:
-            await self._wait_cancelled(client.cancelling, deadline)
+            await self._settle(deadline)
         client.check_usable()
         if self._to_close:
             names, self._to_close = self._to_close, []
             client.post(CloseStatements(names))
         return deadline
+
+    async def _settle(self, deadline: float | None = None) -> None:
+        """Wait until no cancel is under way: the transaction status is true then."""
+        client = self._client
+        while client.cancelling is not None:
+            client.check()
+            try:
+                await self._wait_cancelled(client.cancelling, deadline)
+            except (asyncio.CancelledError, asyncio.TimeoutError) as error:
+                self._not_sent(error)
+                raise
+
+    def _not_sent(self, error: BaseException) -> BaseException:
+        return exceptions.annotate(
+            error, phase="query", bytes_sent=False, outcome="not_sent", backend_pid=self._client.backend_pid
+        )
 
     async def _wait_cancelled(self, cancelling: asyncio.Future[None], deadline: float | None) -> None:
         # The cancel is bounded by its own deadline, which closes the connection.
@@ -330,7 +352,7 @@ class Connection(metaclass=ConnectionMeta):
         elif isinstance(timeout, (bool, str)) or timeout != timeout:
             raise ValueError(f"invalid timeout value: expected non-negative float (got {timeout!r})")
         if timeout <= 0:
-            raise asyncio.TimeoutError
+            raise self._not_sent(asyncio.TimeoutError())
         return self._loop.time() + timeout
 
     def _left(self, deadline: float | None) -> float:
@@ -339,7 +361,7 @@ class Connection(metaclass=ConnectionMeta):
             return -1
         left = deadline - self._loop.time()
         if left <= 0:
-            raise asyncio.TimeoutError
+            raise self._not_sent(asyncio.TimeoutError())
         return left
 
     @contextmanager
@@ -365,7 +387,9 @@ class Connection(metaclass=ConnectionMeta):
 
     def _forget_portal(self, portal: bytes) -> None:
         # A portal ends with its transaction; closing it early frees the server's memory.
-        if self.is_in_transaction() and not self._client.foreign_process:
+        # Not while a cancel is under way: it could hit the Close.
+        client = self._client
+        if self.is_in_transaction() and not client.foreign_process and client.cancelling is None:
             try:
                 self._client.check_usable()
                 self._client.post(CloseStatements([portal], None, "P"))
@@ -428,13 +452,14 @@ class Connection(metaclass=ConnectionMeta):
         if client.foreign_process:
             self._closed = True
             return
+        client.check()
         self._closed = True
         limit = self._config.close_timeout if timeout is None else timeout
         watchdog = self._loop.call_later(max(limit, 0), client.abort)
         try:
-            waiting = client.cancelling
-            if waiting is not None:
-                await asyncio.shield(waiting)
+            client.interrupt()
+            while client.cancelling is not None:
+                await asyncio.shield(client.cancelling)
             client.terminate_politely()
             await asyncio.shield(client.closed)
         except BaseException:
@@ -521,7 +546,13 @@ async def connect(
         loop = asyncio.get_running_loop()
     if timeout is None:
         timeout = params.connect_timeout or params.security.connect_timeout
-    session = await open_session(params, loop=loop, timeout=timeout, connector=connector, sock=sock)
+    try:
+        session = await open_session(params, loop=loop, timeout=timeout, connector=connector, sock=sock)
+    except BaseException as error:
+        # No statement has been sent, whatever happened. `failed`: the server itself has refused us.
+        refused = isinstance(error, exceptions.PostgresError)
+        exceptions.annotate(error, phase="connect", bytes_sent=refused, outcome="failed" if refused else "not_sent")
+        raise
     security = params.security
     config = ClientConfiguration(
         command_timeout=command_timeout,
@@ -535,6 +566,7 @@ async def connect(
     wire = Session(session.parameters, session.tx_status)
     wire.max_result_bytes = security.max_result_bytes or 0
     client = ClientProtocol(loop, wire, tls=session.tls, cancel_timeout=security.cancel_timeout)
+    client.backend_pid = session.backend_pid
     client.canceller = partial(send_cancel, session)
     connection = connection_class(client, session.transport, loop, session.addr, config, params)
     client.attach(session.transport, session.leftover)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import enum
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -81,6 +82,8 @@ class Transaction:
         if self._state is TransactionState.STARTED:
             raise exceptions.InterfaceError("cannot start; the transaction is already started")
         connection = self._connection
+        # After a cancel is_in_transaction() is true to the server only when the cancelled operation has ended.
+        await connection._settle()
         if connection._top_xact is None:
             if connection.is_in_transaction():
                 raise exceptions.InterfaceError(
@@ -102,10 +105,11 @@ class Transaction:
             query = self._begin()
         try:
             await connection.execute(query)
-        except BaseException:
+        except BaseException as error:
             self._state = TransactionState.FAILED
             if not self._nested:
                 connection._top_xact = None
+                self._give_up(error)
             raise
         self._state = TransactionState.STARTED
 
@@ -137,10 +141,18 @@ class Transaction:
             self._connection._top_xact = None
         try:
             await self._connection.execute(query)
-        except BaseException:
+        except BaseException as error:
             self._state = TransactionState.FAILED
+            if not self._nested:
+                self._give_up(error)
             raise
         self._state = state
+
+    def _give_up(self, error: BaseException) -> None:
+        # Cancelled or timed out in BEGIN, COMMIT or ROLLBACK: if that leaves a transaction open, nobody is there to
+        # end it and to let go of its locks. An Exception of another kind has its own reason and state.
+        if isinstance(error, asyncio.TimeoutError) or not isinstance(error, Exception):
+            self._connection._client.roll_back()
 
     async def _commit(self) -> None:
         self._check_state("commit")

@@ -1,0 +1,302 @@
+# SPDX-License-Identifier: MIT
+"""Every public coroutine cancelled at every suspension, in every way: the connection answers right, or is closed."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import itertools
+from collections.abc import AsyncIterator, Callable, Coroutine
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+import fastpg
+from fastpg import exceptions
+from tests.stepper import HOWS, run_cancelled, settle
+
+Scenario = Callable[[fastpg.Connection], Coroutine[Any, Any, Any]]
+SCENARIOS: dict[str, Scenario] = {}
+unique = itertools.count(1)
+
+
+def scenario(function: Scenario) -> Scenario:
+    SCENARIOS[function.__name__] = function
+    return function
+
+
+def sql(text: str) -> str:
+    """A text that no statement cache knows yet."""
+    return f"{text} /* {next(unique)} */"
+
+
+@scenario
+async def execute(c: fastpg.Connection) -> None:
+    await c.execute(sql("SELECT 1"))
+
+
+@scenario
+async def execute_args(c: fastpg.Connection) -> None:
+    await c.execute(sql("SELECT $1::int"), 1)
+
+
+@scenario
+async def fetch(c: fastpg.Connection) -> None:
+    query = sql("SELECT g, $1::int FROM generate_series(1, 3000) g")
+    await c.fetch(query, 1)
+    await c.fetch(query, 2)
+
+
+@scenario
+async def fetch_slow(c: fastpg.Connection) -> None:
+    await c.fetch("SELECT pg_sleep(0.05)")
+
+
+@scenario
+async def fetch_with_timeout(c: fastpg.Connection) -> None:
+    await c.fetch(sql("SELECT 1"), timeout=10)
+
+
+@scenario
+async def fetchrow(c: fastpg.Connection) -> None:
+    await c.fetchrow(sql("SELECT 1"))
+
+
+@scenario
+async def fetchval(c: fastpg.Connection) -> None:
+    query = sql("SELECT $1::int8")
+    await c.fetchval(query, 1)
+    await c.fetchval(query, 2)
+
+
+@scenario
+async def fetchmany(c: fastpg.Connection) -> None:
+    await c.fetchmany(sql("SELECT $1::int8"), [(i,) for i in range(20)])
+
+
+@scenario
+async def executemany(c: fastpg.Connection) -> None:
+    await c.executemany(sql("SELECT $1::text"), [("x" * 2000,)] * 400)
+
+
+@scenario
+async def server_error(c: fastpg.Connection) -> None:
+    try:
+        await c.fetch(sql("SELECT 1 / $1::int"), 0)
+    except exceptions.DivisionByZeroError:
+        pass
+    try:
+        await c.fetch(sql("SELECT nonsense"))
+    except exceptions.UndefinedColumnError:
+        pass
+
+
+@scenario
+async def evicted(c: fastpg.Connection) -> None:
+    # What was evicted is closed in front of the query.
+    c._cache.clear()
+    await c.fetchval("SELECT 1")
+    c._cache.clear()
+    await c.execute("SELECT pg_sleep(0.02)")
+
+
+@scenario
+async def prepare(c: fastpg.Connection) -> None:
+    await c.prepare(sql("SELECT $1::int"))
+
+
+@scenario
+async def statement(c: fastpg.Connection) -> None:
+    s = await c.prepare(sql("SELECT $1::int"))
+    await s.fetch(1)
+    await s.fetchrow(1)
+    await s.fetchval(1)
+    await s.fetchmany([(1,), (2,)])
+    await s.executemany([(1,), (2,)])
+    await s.explain(1)
+    await s.explain(1, analyze=True)
+
+
+@scenario
+async def transaction(c: fastpg.Connection) -> None:
+    async with c.transaction():
+        await c.execute("SELECT 1")
+        async with c.transaction():
+            await c.fetchval(sql("SELECT 1"))
+
+
+@scenario
+async def transaction_rolled_back(c: fastpg.Connection) -> None:
+    try:
+        async with c.transaction():
+            try:
+                async with c.transaction():
+                    await c.execute("SELECT 1")
+                    raise ZeroDivisionError
+            finally:
+                await c.execute("SELECT 2")
+    except ZeroDivisionError:
+        pass
+
+
+@scenario
+async def transaction_by_hand(c: fastpg.Connection) -> None:
+    t = c.transaction()
+    await t.start()
+    try:
+        await c.execute("SELECT 1")
+    except BaseException:
+        await t.rollback()
+        raise
+    await t.commit()
+    t = c.transaction(isolation="serializable")
+    await t.start()
+    await t.rollback()
+
+
+@scenario
+async def deadline_in_a_transaction(c: fastpg.Connection) -> None:
+    try:
+        async with c.transaction():
+            # Short: when the helper that sends the CancelRequest is cancelled, the server goes on to the end of it.
+            await c.execute("SELECT pg_sleep(0.5)", timeout=0.01)
+    except asyncio.TimeoutError:
+        pass
+
+
+@scenario
+async def cursors(c: fastpg.Connection) -> None:
+    async with c.transaction():
+        cursor = await c.cursor(sql("SELECT generate_series(1, $1::int)"), 20)
+        await cursor.fetch(3)
+        await cursor.forward(2)
+        await cursor.fetchrow()
+        async for _ in c.cursor(sql("SELECT generate_series(1, 5)"), prefetch=2):
+            pass
+        s = await c.prepare(sql("SELECT generate_series(1, 5)"))
+        async for _ in s.cursor(prefetch=3):
+            pass
+        del cursor
+
+
+@scenario
+async def close(c: fastpg.Connection) -> None:
+    await c.close()
+
+
+class Rig:
+    """A connection that is replaced when it is closed, and another one that looks at its backend."""
+
+    def __init__(self, dsn: str) -> None:
+        self.dsn = dsn
+        self.monitor: fastpg.Connection
+        self.complaints: list[dict[str, Any]] = []
+
+    async def state(self, pid: int) -> tuple[str, str] | None:
+        row = await self.monitor.fetchrow("SELECT state, query FROM pg_stat_activity WHERE pid = $1", pid)
+        return None if row is None else (row[0], row[1])
+
+    async def eventually(self, pid: int, states: set[str | None]) -> None:
+        """The backend comes into one of these states; None stands for gone."""
+        for _ in range(300):
+            state = await self.state(pid)
+            if (state and state[0]) in states:
+                return
+            await asyncio.sleep(0.01)
+        raise AssertionError(f"the backend is left with {state}, not in {states}")
+
+    async def verify(self, connection: fastpg.Connection) -> None:
+        """In order, or closed; nothing in between."""
+        pid = connection.get_server_pid()
+        if connection.is_closed():
+            with pytest.raises(exceptions.InterfaceError, match="connection is closed"):
+                await connection.fetchval("SELECT 1")
+            await self.eventually(pid, {None})
+            return
+        tag = next(unique)
+        if connection.is_in_transaction():
+            # A cancelled operation is on its way to its end: the next one waits for that.
+            await asyncio.wait_for(connection.execute(""), 10)
+        assert not connection.is_in_transaction(), "a transaction that nobody owns"
+        assert connection._top_xact is None
+        assert await asyncio.wait_for(connection.fetchval("SELECT $1::int8", tag), 10) == tag
+        await self.eventually(pid, {"idle"})
+        async with connection.transaction():
+            assert await connection.fetchval("SELECT $1::text", str(tag)) == str(tag)
+        gc.collect()
+        await connection.fetchval("SELECT 1")
+        names = {row[0] for row in await connection.fetch("SELECT name FROM pg_prepared_statements")}
+        known = {plan.name.decode() for plan in connection._cache._entries.values()}
+        assert names == known, "the server's statements are not those of the cache"
+        assert not connection.is_closed()
+
+
+@pytest_asyncio.fixture
+async def rig(dsn: str) -> AsyncIterator[Rig]:
+    rig = Rig(dsn)
+    rig.monitor = await fastpg.connect(dsn)
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: rig.complaints.append(context))
+    gc.collect()
+    gc.freeze()  # the collections after each step have only what the test made to look at
+    yield rig
+    rig.monitor.terminate()
+    gc.collect()
+    gc.unfreeze()
+    await asyncio.sleep(0)
+    assert not rig.complaints
+
+
+@pytest.mark.parametrize("how", HOWS)
+@pytest.mark.parametrize("name", SCENARIOS)
+async def test_every_suspension(rig: Rig, name: str, how: str) -> None:
+    before = asyncio.all_tasks()
+    connection = await fastpg.connect(rig.dsn)
+    for n in itertools.count():
+        hit, result = await run_cancelled(SCENARIOS[name](connection), n, how)
+        if hit:
+            wanted: tuple[type, ...] = (asyncio.CancelledError,)
+            if how == "deadline":
+                wanted = (asyncio.CancelledError, asyncio.TimeoutError)
+            assert isinstance(result, wanted), f"cancelled at {n}, ended with {result!r}"
+        else:
+            assert result is None, f"not cancelled, ended with {result!r}"
+        del result
+        if how == "helpers":
+            await settle(before)  # a cancelled helper closes the connection at its next step
+        try:
+            await rig.verify(connection)
+        except BaseException as error:
+            raise AssertionError(f"after the cancel at suspension {n}: {error!r}") from error
+        await settle(before)
+        if not hit:
+            break
+        if connection.is_closed():
+            connection = await fastpg.connect(rig.dsn)
+    assert n > 0, "never suspended"
+    connection.terminate()
+    await settle(before)
+
+
+@pytest.mark.parametrize("how", HOWS)
+async def test_connect(rig: Rig, how: str) -> None:
+    before = asyncio.all_tasks()
+    name = f"fastpg-step-{how}"
+    count = "SELECT count(*) FROM pg_stat_activity WHERE application_name = $1"
+    for n in itertools.count():
+        connecting = fastpg.connect(rig.dsn, application_name=name)
+        hit, result = await run_cancelled(connecting, n, how)
+        if not hit:
+            break
+        assert isinstance(result, (asyncio.CancelledError, asyncio.TimeoutError)), f"at {n}: {result!r}"
+        await settle(before)
+        for _ in range(300):
+            if await rig.monitor.fetchval(count, name) == 0:
+                break
+            await asyncio.sleep(0.01)
+        else:
+            raise AssertionError(f"a backend is left after the cancel at suspension {n}")
+    assert n > 1
+    assert await result.fetchval("SELECT 7") == 7
+    await result.close()
+    await settle(before)
