@@ -16,7 +16,6 @@ cdef class Client:
     cdef object owner_ref                   # weak reference to the Connection
     cdef public object canceller            # async callable that sends a CancelRequest
     cdef public double cancel_timeout       # seconds
-    cdef public object backend_pid          # for what exceptions tell, or None
     cdef object undo                        # an Operation to run before `cancelling` is over, or None
     cdef object watchdog                    # the TimerHandle that bounds a cancel
     cdef public object schedule             # the flush trigger: loop.call_soon unless injected

@@ -11,7 +11,6 @@ class Client:
     section: Any
     canceller: Callable[[float], Awaitable[None]] | None
     cancel_timeout: float
-    backend_pid: int | None
     schedule: Callable[..., Any]
     def __init__(
         self,

@@ -45,7 +45,6 @@ cdef class Client:
         self.cancel_timeout = cancel_timeout
         self.tls = tls
         self.tasks = set()
-        self.backend_pid = None
         self.thread = PyThread_get_thread_ident()
         self.fork_epoch = _forks
         self.window = self
@@ -178,7 +177,7 @@ cdef class Client:
 
     def refusal(self, text):
         return annotate(InterfaceError(text), phase="query", bytes_sent=False, outcome="not_sent",
-                        backend_pid=self.backend_pid)
+                        backend_pid=self.session.backend_pid)
 
     def check_usable(self) -> None:
         """check(), and no other operation in progress."""
@@ -299,7 +298,7 @@ cdef class Client:
         """Annotate what interrupts this operation; None: it is not in the queue, its answer has been read."""
         sent = op is None or op.phase != PHASE_QUEUED
         annotate(error, phase="query", bytes_sent=sent, outcome="unknown" if sent else "not_sent",
-                 backend_pid=self.backend_pid)
+                 backend_pid=self.session.backend_pid)
 
     def abandon(self, waiter, error=None) -> None:
         """The task that awaited this Future was cancelled: cancel the query, read its answer, tell nobody.
@@ -455,7 +454,7 @@ cdef object lost_error(Client client, object exc):
     error.__cause__ = reason if reason is not None else exc
     annotate(error, phase="query", bytes_sent=op is not None and op.phase != PHASE_QUEUED,
              outcome="unknown" if op is not None and op.phase != PHASE_QUEUED else "not_sent",
-             backend_pid=client.backend_pid)
+             backend_pid=client.session.backend_pid)
     return error
 
 

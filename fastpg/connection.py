@@ -332,7 +332,7 @@ class Connection(metaclass=ConnectionMeta):
 
     def _not_sent(self, error: BaseException) -> BaseException:
         return exceptions.annotate(
-            error, phase="query", bytes_sent=False, outcome="not_sent", backend_pid=self._client.backend_pid
+            error, phase="query", bytes_sent=False, outcome="not_sent", backend_pid=self._client.session.backend_pid
         )
 
     async def _wait_cancelled(self, cancelling: asyncio.Future[None], deadline: float | None) -> None:
@@ -564,9 +564,9 @@ async def connect(
         session=session,
     )
     wire = Session(session.parameters, session.tx_status)
+    wire.backend_pid = session.backend_pid
     wire.max_result_bytes = security.max_result_bytes or 0
     client = ClientProtocol(loop, wire, tls=session.tls, cancel_timeout=security.cancel_timeout)
-    client.backend_pid = session.backend_pid
     client.canceller = partial(send_cancel, session)
     connection = connection_class(client, session.transport, loop, session.addr, config, params)
     client.attach(session.transport, session.leftover)

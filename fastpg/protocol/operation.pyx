@@ -15,7 +15,7 @@ from fastpg.wire cimport (
     FASTPG_MAX_MESSAGE, Out, out_begin_message, out_bytes, out_cstring, out_end_message, out_i32,
 )
 
-from fastpg.exceptions import DataError, InterfaceError, InternalClientError, ProtocolError
+from fastpg.exceptions import DataError, InterfaceError, InternalClientError, ProtocolError, annotate
 from fastpg.protocol.row import format_section
 
 cdef enum:
@@ -66,6 +66,9 @@ cdef class Operation:
         if self.discard:
             waiter.set_result(None)
         elif self.error is not None:
+            if getattr(self.error, "fastpg", None) is None:
+                # The server has done its part, reading the answer failed.
+                annotate(self.error, phase="query", bytes_sent=True, outcome="unknown")
             waiter.set_exception(self.error)
         else:
             waiter.set_result(self.result)
@@ -397,6 +400,7 @@ cdef class ExecuteMany(Operation):
                 out.len = mark
                 if not self.written:
                     raise       # nothing of it has been handed over: the session takes it all back
+                annotate(error, phase="query", bytes_sent=True, outcome="failed")
                 self.on_error(error)
                 break
             self.element += 1

@@ -36,6 +36,7 @@ cdef class Session:
     cdef public object listener     # on_parameter, on_notice, on_notification
     cdef public object clock        # callable giving seconds; operations get timestamps when it is set
     cdef public object statistics   # callable(operation) at the end of each, or None
+    cdef public object backend_pid  # for what exceptions tell, or None
 
     cdef int enqueue(self, Operation op) except -1
     cdef int pump(self, Operation entering) except -1
@@ -47,4 +48,5 @@ cdef class Session:
     cdef int dispatch(self, uint8_t tag, const char *p, Py_ssize_t n) except -1
     cdef int compact(self, Py_ssize_t need) except -1
     cdef int fail(self, object error) except -1
+    cdef int explain(self, object error, Operation op, str outcome) except -1
     cdef bint idle(self) noexcept

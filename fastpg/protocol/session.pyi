@@ -13,6 +13,7 @@ class Session:
     listener: Any
     clock: Callable[[], float] | None
     statistics: Callable[[Operation], Any] | None
+    backend_pid: int | None
     def __init__(
         self, parameters: dict[str, str] | None = None, tx_status: int = 73, listener: Any = None
     ) -> None: ...

@@ -11,7 +11,7 @@ from fastpg.protocol.backend cimport length_limit, tag_name
 from fastpg.protocol.operation cimport FILL_DONE, FILL_WAIT, PHASE_QUEUED, PHASE_SENT, Operation
 from fastpg.wire cimport load_i32, out_free
 
-from fastpg.exceptions import ConnectionDoesNotExistError, ProtocolError, from_fields
+from fastpg.exceptions import ConnectionDoesNotExistError, ProtocolError, annotate, from_fields
 
 cdef enum:
     SLAB_SIZE = 128 * 1024
@@ -91,6 +91,7 @@ cdef class Session:
                 if op.phase != PHASE_QUEUED:
                     self.fail(error)
                     return 0
+                self.explain(error, op, "not_sent")
                 op.error = error
                 self.cursor = op.next
                 self.unlink(op)
@@ -283,6 +284,7 @@ cdef class Session:
                 self.last_error = error
             else:
                 error.query = op.query
+                self.explain(error, op, "failed")
                 op.on_error(error)
         elif op is None or op.phase == PHASE_QUEUED:
             raise ProtocolError(f"unexpected {tag_name(tag)} message from the server")
@@ -309,13 +311,22 @@ cdef class Session:
             following = op.next
             op.next = None
             if first:
+                self.explain(error, op, "unknown" if op.phase != PHASE_QUEUED else "not_sent")
                 op.on_lost(error)
             else:
                 lost = ConnectionDoesNotExistError("connection was closed in the middle of operation")
                 lost.__cause__ = error
+                self.explain(lost, op, "unknown" if op.phase != PHASE_QUEUED else "not_sent")
                 op.on_lost(lost)
             first = False
             op = following
+        return 0
+
+    cdef int explain(self, object error, Operation op, str outcome) except -1:
+        # What is known of the operation, unless somebody has told before.
+        if getattr(error, "fastpg", None) is None:
+            annotate(error, phase="query", bytes_sent=op.phase != PHASE_QUEUED, outcome=outcome,
+                     backend_pid=self.backend_pid)
         return 0
 
     def abort(self, error) -> None:
