@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
@@ -19,7 +20,7 @@ class StatementCache:
     on_remove is called with each plan that leaves.
     """
 
-    __slots__ = ("_entries", "_expiry", "_loop", "_on_remove", "_timer", "max_lifetime", "max_size")
+    __slots__ = ("__weakref__", "_entries", "_expiry", "_loop", "_on_remove", "_timer", "max_lifetime", "max_size")
 
     def __init__(
         self,
@@ -81,7 +82,8 @@ class StatementCache:
 
     def _arm(self) -> None:
         if self._timer is None and self._expiry:
-            self._timer = self._loop.call_at(next(iter(self._expiry.values())), self._on_timer)
+            # Weakly: a timer of minutes must not keep a forgotten connection alive.
+            self._timer = self._loop.call_at(next(iter(self._expiry.values())), _expire, weakref.ref(self))
 
     def _stop(self) -> None:
         if self._timer is not None:
@@ -94,3 +96,9 @@ class StatementCache:
         for query in [query for query, when in self._expiry.items() if when <= now]:
             self.remove(query)
         self._arm()
+
+
+def _expire(reference: weakref.ref[StatementCache]) -> None:
+    cache = reference()
+    if cache is not None:
+        cache._on_timer()
