@@ -7,7 +7,8 @@ import asyncio
 import struct
 
 from fastpg import exceptions
-from fastpg.connect import Attempt, Deadline, Session
+from fastpg._startup import Deadline
+from fastpg.connect import Attempt, Session
 
 CANCEL_REQUEST = 80877102
 
@@ -31,11 +32,12 @@ async def send_cancel(session: Session, timeout: float) -> None:
                 if not await attempt.negotiate_tls(protocol, session.ssl_context, direct):
                     raise exceptions.InterfaceError("the server refused TLS for the cancel request")
             attempt.transport.write(message + session.secret_key)
-            while True:
-                # The server closes this connection when it has sent the signal.
-                await protocol.read()
-        except ConnectionResetError:
-            return
+            try:
+                while True:
+                    # The server closes this connection when it has sent the signal.
+                    await protocol.read()
+            except ConnectionResetError:
+                return
         finally:
             if attempt.transport is not None:
                 attempt.transport.abort()

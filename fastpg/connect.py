@@ -9,12 +9,13 @@ import random
 import socket
 import ssl as ssl_module
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
 from fastpg import exceptions, tls
 from fastpg._params import ConnectParams, Target
+from fastpg._startup import Deadline, StartupProtocol, check_peer, configure_socket, is_loopback
 from fastpg.protocol.auth import Deferred, Handshake
 from fastpg.security import Secret
 
@@ -44,105 +45,6 @@ class Session:
         return self.handshake.leftover
 
 
-class StartupProtocol(asyncio.Protocol):
-    """Bytes between a transport and whoever reads them with read()."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop
-        self._data = b""
-        self._waiter: asyncio.Future[None] | None = None
-        self._lost = False
-        self._error: BaseException | None = None
-        self.handshake: Handshake | None = None
-        self.transport: Any = None
-
-    def connection_made(self, transport: Any) -> None:
-        self.transport = transport
-
-    def data_received(self, data: bytes) -> None:
-        if self.handshake is not None and self.handshake.done:
-            self.handshake.receive(data)
-            return
-        self._data += data
-        self._wake()
-
-    def connection_lost(self, exc: BaseException | None) -> None:
-        self._lost = True
-        self._error = exc
-        self._wake()
-
-    def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
-
-    async def read(self) -> bytes:
-        """What has come, at least one byte. ConnectionError at the end."""
-        while not self._data:
-            if self._lost:
-                raise ConnectionResetError(
-                    "the server closed the connection during the start-up"
-                ) from self._error
-            self._waiter = self._loop.create_future()
-            try:
-                await self._waiter
-            finally:
-                self._waiter = None
-        data, self._data = self._data, b""
-        return data
-
-
-class Deadline:
-    """Cancels the current task after `seconds`, and turns that into TimeoutError naming the stage."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop, seconds: float | None) -> None:
-        self._loop = loop
-        self._seconds = seconds
-        self.stage = "connecting"
-        self._task: asyncio.Task[Any] | None = None
-        self._handle: asyncio.TimerHandle | None = None
-        self._fired = False
-
-    def __enter__(self) -> Deadline:
-        self._task = asyncio.current_task()
-        if self._seconds is not None:
-            if self._seconds <= 0:
-                raise asyncio.TimeoutError(f"timeout while {self.stage}")
-            self._handle = self._loop.call_later(self._seconds, self._fire)
-        return self
-
-    def _fire(self) -> None:
-        self._fired = True
-        if self._task is not None:
-            self._task.cancel()
-
-    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
-        if self._handle is not None:
-            self._handle.cancel()
-        if self._fired and kind is not None and issubclass(kind, asyncio.CancelledError):
-            if self._task is not None and hasattr(self._task, "uncancel"):
-                self._task.uncancel()
-            raise asyncio.TimeoutError(f"timeout while {self.stage}") from None
-
-
-def configure_socket(sock: Any, params: ConnectParams) -> None:
-    """TCP_NODELAY, keepalives and the user timeout, where the system has them."""
-    if sock is None or sock.family not in (socket.AF_INET, socket.AF_INET6):
-        return
-
-    def option(level: int, name: str, value: int) -> None:
-        number = getattr(socket, name, None)
-        if number is not None and value > 0:
-            sock.setsockopt(level, number, value)
-
-    option(socket.IPPROTO_TCP, "TCP_NODELAY", 1)
-    if params.keepalives:
-        option(socket.SOL_SOCKET, "SO_KEEPALIVE", 1)
-        option(socket.IPPROTO_TCP, "TCP_KEEPIDLE", params.keepalives_idle)
-        option(socket.IPPROTO_TCP, "TCP_KEEPINTVL", params.keepalives_interval)
-        option(socket.IPPROTO_TCP, "TCP_KEEPCNT", params.keepalives_count)
-    option(socket.IPPROTO_TCP, "TCP_USER_TIMEOUT", params.tcp_user_timeout)
-
-
 async def password_of(target: Target) -> str | None:
     """The password for a target; callables are called for each attempt."""
     password: Any = target.password
@@ -161,28 +63,27 @@ async def password_of(target: Target) -> str | None:
     return cast("str | None", password)
 
 
-def is_loopback(transport: Any) -> bool:
-    """A Unix socket, or a loopback address."""
-    peer = transport.get_extra_info("peername")
-    if not isinstance(peer, tuple):
-        return True
-    return str(peer[0]).startswith("127.") or peer[0] in ("::1", "::ffff:127.0.0.1")
-
-
 class Attempt:
     """One try at one address. Nothing of it survives a failure."""
 
     def __init__(
-        self, params: ConnectParams, target: Target, loop: asyncio.AbstractEventLoop, deadline: Deadline
+        self, params: ConnectParams, target: Target, loop: asyncio.AbstractEventLoop, *deadlines: Deadline
     ) -> None:
         self.params = params
         self.target = target
         self.loop = loop
-        self.deadline = deadline
+        self.deadlines = deadlines
         self.transport: Any = None
+        self.dialogue: Handshake | None = None
+
+    @property
+    def asked(self) -> bool:
+        """Whether the server asked for, or accepted, an authentication."""
+        return self.dialogue is not None and self.dialogue.asked
 
     def stage(self, what: str) -> None:
-        self.deadline.stage = f"{what} {self.target.host}:{self.target.port}"
+        for deadline in self.deadlines:
+            deadline.stage = f"{what} {self.target.host}:{self.target.port}"
 
     async def open(self, address: Any, connector: Any, sock: Any) -> StartupProtocol:
         loop, params = self.loop, self.params
@@ -200,7 +101,10 @@ class Attempt:
         elif self.target.is_unix:
             self.transport, protocol = await loop.create_unix_connection(factory, self.target.socket_path)
         else:
-            self.transport, protocol = await loop.create_connection(factory, address[0], address[1])
+            host = address[0]
+            if len(address) == 4 and address[3] and "%" not in host:
+                host = f"{host}%{address[3]}"  # a link-local address means nothing without its interface
+            self.transport, protocol = await loop.create_connection(factory, host, address[1])
         configure_socket(self.transport.get_extra_info("socket"), params)
         return protocol
 
@@ -218,15 +122,23 @@ class Attempt:
                 raise exceptions.ProtocolError(f"unexpected answer to SSLRequest: {answer[:16]!r}")
             if answer == b"N":
                 return False
+        self.refuse_early(protocol)
         self.transport = await self.loop.start_tls(
             self.transport, protocol, context, server_hostname=tls.server_hostname(self.params, self.target)
         )
         protocol.transport = self.transport
+        self.refuse_early(protocol)
         if direct:
             ssl_object = self.transport.get_extra_info("ssl_object")
             if ssl_object is not None and ssl_object.selected_alpn_protocol() != tls.ALPN:
                 raise exceptions.InterfaceError("direct TLS: the server did not agree on the protocol 'postgresql'")
         return True
+
+    def refuse_early(self, protocol: StartupProtocol) -> None:
+        """A server has nothing to say before the startup packet: bytes here were put in by somebody else."""
+        early = protocol.take()
+        if early:
+            raise exceptions.ProtocolError(f"unencrypted data after the answer to SSLRequest: {len(early)} bytes")
 
     async def run(
         self, address: Any, context: ssl_module.SSLContext | None, mode: str, connector: Any, sock: Any
@@ -236,23 +148,31 @@ class Attempt:
             protocol = await self.open(address, connector, sock)
             # A cancel goes to the address that answered, not to whatever the name means by then.
             peer = self.transport.get_extra_info("peername")
+            if params.requirepeer and self.target.is_unix:
+                check_peer(self.transport.get_extra_info("socket"), params.requirepeer)
             encrypted = False
             if context is not None and mode not in ("disable", "allow") and not self.target.is_unix:
                 direct = params.sslnegotiation == "direct"
                 encrypted = await self.negotiate_tls(protocol, context, direct)
                 if not encrypted and mode != "prefer":
                     raise ConnectionError("rejected SSL upgrade")
+                if not encrypted:
+                    self.refuse_early(protocol)
             end_point = None
             if encrypted:
                 ssl_object = self.transport.get_extra_info("ssl_object")
                 certificate = ssl_object.getpeercert(binary_form=True) if ssl_object is not None else None
                 if certificate:
-                    end_point = tls.server_end_point_hash(certificate)[1]
+                    try:
+                        end_point = tls.server_end_point_hash(certificate)[1]
+                    except ValueError as error:
+                        raise exceptions.ProtocolError(str(error)) from None
             self.stage("authenticating with")
             password = await password_of(self.target)
             handshake = Handshake(
                 params, password, tls=encrypted, local=is_loopback(self.transport), end_point=end_point
             )
+            self.dialogue = handshake
             await self.handshake(protocol, handshake)
         except BaseException:
             if self.transport is not None:
@@ -277,29 +197,37 @@ class Attempt:
             if answer:
                 self.transport.write(answer)
         protocol.handshake = handshake
-        if protocol._data:
-            handshake.receive(protocol._data)
+        handshake.receive(protocol.take())
 
 
 def tls_modes(params: ConnectParams, context: ssl_module.SSLContext | None, target: Target) -> list[str]:
     """The encryptions to try in turn for one address (manual, libpq, sslmode)."""
     if target.is_unix or context is None:
         return ["disable"]
+    if params.sslmode in ("allow", "prefer") and not params.security.allow_plaintext_fallback:
+        return ["require"]
     return {"allow": ["disable", "require"], "prefer": ["prefer", "disable"]}.get(params.sslmode, [params.sslmode])
 
 
-def may_fall_back(error: BaseException, mode: str) -> bool:
-    """Whether another encryption is worth a try: the server refused before anybody was authenticated."""
-    if mode == "prefer":
-        return isinstance(error, (exceptions.InvalidAuthorizationSpecificationError, ssl_module.SSLError))
-    return isinstance(error, exceptions.PostgresError)
+def may_fall_back(error: BaseException, mode: str, asked: bool) -> bool:
+    """Whether another encryption is worth a try.
+
+    To go on without TLS: TLS itself failed, or pg_hba.conf refused before it asked for a password (`asked`). A wrong
+    password is not sent again in clear, and a client certificate that was refused is not left out.
+    """
+    if mode != "prefer":
+        return isinstance(error, exceptions.PostgresError)
+    if isinstance(error, ssl_module.SSLError):
+        reason = error.reason or ""
+        return "ALERT" not in reason or not any(word in reason for word in ("CERTIFICATE", "UNKNOWN_CA", "DENIED"))
+    return isinstance(error, exceptions.InvalidAuthorizationSpecificationError) and not asked
 
 
 async def addresses_of(params: ConnectParams, target: Target, loop: asyncio.AbstractEventLoop) -> list[Any]:
     """What a host name stands for, in the order to try."""
     if target.is_unix:
         return [target.socket_path]
-    infos = await loop.getaddrinfo(target.hostaddr or target.host, target.port, type=socket.SOCK_STREAM)
+    infos = await loop.getaddrinfo(target.address, target.port, type=socket.SOCK_STREAM)
     found = list(dict.fromkeys(info[4] for info in infos))
     if params.load_balance_hosts == "random":
         random.shuffle(found)
@@ -327,21 +255,29 @@ async def flag(session: Session, parameter: str, query: str, loop: asyncio.Abstr
     protocol.connection_made(session.transport)
     body = query.encode() + b"\0"
     session.transport.write(b"Q" + struct.pack("!i", len(body) + 4) + body)
-    data = b""
+    data = session.handshake.take()
     value = b""
+    kept = b""  # what may come at any time is for the session that follows
     while True:
-        data += await protocol.read()
         while len(data) >= 5:
             (length,) = struct.unpack_from("!i", data, 1)
-            if length < 4 or length > 30_000:
-                raise exceptions.ProtocolError("malformed message from the server")
+            if data[:1] not in b"TDCZESNA" or length < 4 or length > 30_000:
+                raise exceptions.ProtocolError(f"unexpected message from the server: {data[:16]!r}")
             if len(data) < length + 1:
                 break
-            tag, payload, data = data[:1], data[5 : length + 1], data[length + 1 :]
+            message, payload, data = data[: length + 1], data[5 : length + 1], data[length + 1 :]
+            tag = message[:1]
             if tag == b"D":
                 value = payload[6:]
+            elif tag == b"E":
+                raise exceptions.from_fields(Handshake.fields(payload))
+            elif tag in b"SNA":
+                kept += message
             elif tag == b"Z":
+                protocol.handshake = session.handshake
+                session.handshake.receive(kept + data + protocol.take())
                 return value in (b"t", b"on")
+        data += await protocol.read()
 
 
 async def open_session(
@@ -352,16 +288,20 @@ async def open_session(
     connector: Callable[[str, int], Any] | None = None,
     sock: Any = None,
 ) -> Session:
-    """A started session with the first host that will have us. timeout in seconds, for everything together."""
+    """A started session with the first host that will have us.
+
+    timeout: seconds for everything together; params.connect_timeout: for each address.
+    """
     targets = list(params.targets)
     if params.load_balance_hosts == "random":
         random.shuffle(targets)
     wanted = params.target_session_attrs
-    context = await loop.run_in_executor(None, tls.build_context, params) if needs_tls(params) else None
     errors: list[BaseException] = []
     rejected = 0
     deadline = Deadline(loop, timeout)
+    deadline.stage = "reading certificates"
     with deadline:
+        context = await loop.run_in_executor(None, tls.build_context, params) if needs_tls(params) else None
         for want in ("prefer-standby", "any") if wanted == "prefer-standby" else (wanted,):
             for target in targets:
                 deadline.stage = f"resolving {target.host}"
@@ -371,20 +311,26 @@ async def open_session(
                     errors.append(error)
                     continue
                 for address in addresses:
-                    session = await try_address(
-                        params, target, address, context, loop, deadline, connector, sock, errors
-                    )
-                    if session is None:
-                        continue
+                    limit = Deadline(loop, params.connect_timeout)
+                    session = accepted = None
                     try:
-                        accepted = await fits(session, want, loop)
-                    except BaseException:
-                        session.transport.abort()
-                        raise
+                        with limit:
+                            session = await try_address(
+                                params, target, address, context, loop, (deadline, limit), connector, sock, errors
+                            )
+                            accepted = session is not None and await fits(session, want, loop)
+                    except (OSError, asyncio.TimeoutError) as error:
+                        # Of a host that answers too late, or dies when asked what it is.
+                        if isinstance(error, ssl_module.SSLError):
+                            raise
+                        errors.append(error)
+                    finally:
+                        if session is not None and not accepted:
+                            session.transport.abort()
+                    deadline.check()
                     if accepted:
-                        return session
-                    session.transport.abort()
-                    rejected += 1
+                        return cast(Session, session)
+                    rejected += accepted is False and session is not None
     raise final_error(params, errors, rejected)
 
 
@@ -399,7 +345,7 @@ async def try_address(
     address: Any,
     context: ssl_module.SSLContext | None,
     loop: asyncio.AbstractEventLoop,
-    deadline: Deadline,
+    deadlines: Sequence[Deadline],
     connector: Any,
     sock: Any,
     errors: list[BaseException],
@@ -408,20 +354,21 @@ async def try_address(
     modes = tls_modes(params, context, target)
     for mode in modes:
         last = mode == modes[-1]
+        attempt = Attempt(params, target, loop, *deadlines)
         try:
-            return await Attempt(params, target, loop, deadline).run(address, context, mode, connector, sock)
+            return await attempt.run(address, context, mode, connector, sock)
         except exceptions.CannotConnectNowError as error:
             errors.append(error)
             return None
         except ssl_module.SSLCertVerificationError:
             raise
         except OSError as error:
-            if not last and may_fall_back(error, mode):
+            if not last and may_fall_back(error, mode, attempt.asked):
                 continue
             errors.append(error)
             return None
         except exceptions.PostgresError as error:
-            if last or not may_fall_back(error, mode):
+            if last or not may_fall_back(error, mode, attempt.asked):
                 raise
     return None
 
@@ -437,7 +384,7 @@ def final_error(params: ConnectParams, errors: list[BaseException], rejected: in
     if not errors:
         return OSError("no host to connect to")
     tried = "; ".join(f"{type(error).__name__}: {error}" for error in errors)
-    if len({type(error) for error in errors}) == 1 and isinstance(errors[0], OSError):
+    if len({type(error) for error in errors}) == 1 and isinstance(errors[0], (OSError, asyncio.TimeoutError)):
         combined: BaseException = type(errors[0])(f"could not connect to any host: {tried}")
     else:
         combined = OSError(f"could not connect to any host: {tried}")

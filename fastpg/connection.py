@@ -518,7 +518,8 @@ async def connect(
 
     dsn: a ``postgresql://`` URI or a libpq ``key=value`` string. Every libpq parameter is taken as a keyword too
     (``sslmode=``, ``application_name=`` ...), and from the ``PG*`` environment, the password and the service file.
-    timeout: seconds from name resolution to ready, all hosts together (60 unless connect_timeout says otherwise).
+    timeout: seconds from name resolution to ready, all hosts together (60 unless connect_timeout is given).
+    connect_timeout: seconds for each address; the next host is tried after that.
     security="strict": refuse everything that is not verified and encrypted.
 
     Raises OSError when no host can be reached, TimeoutError, ClientConfigurationError for bad parameters, and the
@@ -545,7 +546,8 @@ async def connect(
     if loop is None:
         loop = asyncio.get_running_loop()
     if timeout is None:
-        timeout = params.connect_timeout or params.security.connect_timeout
+        # connect_timeout is each address's own limit, like libpq's; open_session applies it.
+        timeout = None if params.connect_timeout else params.security.connect_timeout
     try:
         session = await open_session(params, loop=loop, timeout=timeout, connector=connector, sock=sock)
     except BaseException as error:

@@ -34,7 +34,16 @@ def cstring(value: str, what: str) -> bytes:
     """A C string of the startup packet."""
     if "\0" in value:
         raise exceptions.ClientConfigurationError(f"{what} contains a NUL character")
-    return value.encode() + b"\0"
+    return encoded(value, what) + b"\0"
+
+
+def encoded(value: str, what: str) -> bytes:
+    """UTF-8; undecodable bytes of the environment or of a command line go back to what they were."""
+    try:
+        return value.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        pass  # the error would hold the text, which may be a password
+    raise exceptions.ClientConfigurationError(f"{what} cannot be encoded in UTF-8")
 
 
 class Handshake:
@@ -66,6 +75,8 @@ class Handshake:
         self._step = ""
         self._completed = "none"
         self._bound = False
+        #: Whether the server has said anything about authentication.
+        self.asked = False
         self.authenticated = False
         self.done = False
         self.backend_pid = 0
@@ -99,6 +110,11 @@ class Handshake:
                 f"the server accepts {params.security.max_startup_packet}"
             )
         return struct.pack("!i", len(body) + 4) + body
+
+    def take(self) -> bytes:
+        """What came after ReadyForQuery, given away."""
+        data, self._buffer = self._buffer, b""
+        return data
 
     # ----------------------------------------------------------------- framing
 
@@ -144,10 +160,10 @@ class Handshake:
         if tag == b"R":
             return self._authentication(body)
         if tag == b"E":
-            raise exceptions.from_fields(self._fields(body))
+            raise exceptions.from_fields(self.fields(body))
         if tag == b"N":
             if len(self.notices) < 100:
-                self.notices.append(self._fields(body))
+                self.notices.append(self.fields(body))
         elif tag == b"v":
             self._negotiate(body)
         elif not self.authenticated:
@@ -167,7 +183,8 @@ class Handshake:
         return None
 
     @staticmethod
-    def _fields(body: bytes) -> dict[str, str]:
+    def fields(body: bytes) -> dict[str, str]:
+        """ErrorResponse and NoticeResponse."""
         fields = {}
         if not body.endswith(b"\0"):
             raise ProtocolError("malformed ErrorResponse message from the server")
@@ -206,6 +223,7 @@ class Handshake:
             raise ProtocolError("malformed Authentication message from the server")
         (code,) = struct.unpack_from("!i", body)
         data = body[4:]
+        self.asked = True
         if self.authenticated:
             raise ProtocolError("unexpected Authentication message from the server")
         if code == 0:
@@ -234,7 +252,11 @@ class Handshake:
 
     def _secret(self) -> str:
         # Like asyncpg: a server that asks gets the empty password when there is none.
-        return self._password or ""
+        password = self._password or ""
+        if "\0" in password:
+            raise exceptions.ClientConfigurationError("the password contains a NUL character")
+        encoded(password, "the password")
+        return password
 
     def _cleartext(self) -> bytes:
         self._require("password")
@@ -253,7 +275,8 @@ class Handshake:
             text = "md5 authentication over an unencrypted connection"
             warnings.warn(text, exceptions.InterfaceWarning, stacklevel=2)
         self._step = self._completed = "md5"
-        inner = hashlib.md5(self._secret().encode() + self._params.user.encode()).hexdigest()
+        user = encoded(self._params.user, "the user")
+        inner = hashlib.md5(encoded(self._secret(), "the password") + user).hexdigest()
         outer = hashlib.md5(inner.encode() + salt).hexdigest()
         return self._password_message(b"md5" + outer.encode() + b"\0")
 
@@ -279,13 +302,15 @@ class Handshake:
             raise InterfaceError(
                 f"unsupported SASL Authentication methods requested by the server: {', '.join(offered)}"
             )
-        if self._password is None:
+        if "SCRAM-SHA-256-PLUS" in offered and not self._tls:
+            raise ProtocolError("the server offers SCRAM-SHA-256-PLUS over a connection without TLS")
+        if not self._password:
             raise InterfaceError("the server asks for a password and none was given")
         security = self._params.security
         # 'y' says: we could, the server did not offer; a man in the middle who took it away is found out by that.
         able = self._end_point is not None and wanted != "disable" and not plus
         self._scram = ScramClient(
-            self._password,
+            self._secret(),
             binding=self._end_point if plus else None,
             supports_binding=able and "SCRAM-SHA-256-PLUS" not in offered,
             max_iterations=security.scram_max_iterations,
