@@ -296,7 +296,7 @@ async def open_session(
     if params.load_balance_hosts == "random":
         random.shuffle(targets)
     wanted = params.target_session_attrs
-    errors: list[BaseException] = []
+    errors: list[tuple[Target, BaseException]] = []
     rejected = 0
     deadline = Deadline(loop, timeout)
     deadline.stage = "reading certificates"
@@ -308,7 +308,7 @@ async def open_session(
                 try:
                     addresses = await addresses_of(params, target, loop)
                 except OSError as error:
-                    errors.append(error)
+                    errors.append((target, error))
                     continue
                 for address in addresses:
                     limit = Deadline(loop, params.connect_timeout)
@@ -323,7 +323,7 @@ async def open_session(
                         # Of a host that answers too late, or dies when asked what it is.
                         if isinstance(error, ssl_module.SSLError):
                             raise
-                        errors.append(error)
+                        errors.append((target, error))
                     finally:
                         if session is not None and not accepted:
                             session.transport.abort()
@@ -348,7 +348,7 @@ async def try_address(
     deadlines: Sequence[Deadline],
     connector: Any,
     sock: Any,
-    errors: list[BaseException],
+    errors: list[tuple[Target, BaseException]],
 ) -> Session | None:
     """One address with each encryption that sslmode permits; None when the next address may be tried."""
     modes = tls_modes(params, context, target)
@@ -358,14 +358,14 @@ async def try_address(
         try:
             return await attempt.run(address, context, mode, connector, sock)
         except exceptions.CannotConnectNowError as error:
-            errors.append(error)
+            errors.append((target, error))
             return None
         except ssl_module.SSLCertVerificationError:
             raise
         except OSError as error:
             if not last and may_fall_back(error, mode, attempt.asked):
                 continue
-            errors.append(error)
+            errors.append((target, error))
             return None
         except exceptions.PostgresError as error:
             if last or not may_fall_back(error, mode, attempt.asked):
@@ -373,20 +373,32 @@ async def try_address(
     return None
 
 
-def final_error(params: ConnectParams, errors: list[BaseException], rejected: int) -> BaseException:
+def final_error(params: ConnectParams, errors: list[tuple[Target, BaseException]], rejected: int) -> BaseException:
     """What the user sees when no host will do."""
     if rejected and not errors:
         return exceptions.TargetServerAttributeNotMatched(
             f"None of the hosts match the target attribute requirement {params.target_session_attrs!r}"
         )
-    if len(errors) == 1:
-        return errors[0]
     if not errors:
         return OSError("no host to connect to")
-    tried = "; ".join(f"{type(error).__name__}: {error}" for error in errors)
-    if len({type(error) for error in errors}) == 1 and isinstance(errors[0], (OSError, asyncio.TimeoutError)):
-        combined: BaseException = type(errors[0])(f"could not connect to any host: {tried}")
-    else:
-        combined = OSError(f"could not connect to any host: {tried}")
-    combined.__cause__ = errors[-1]
+    target, last = errors[-1]
+    if len(errors) == 1:
+        # Some loops do not say whom they could not connect to.
+        if type(last) in (ConnectionRefusedError, ConnectionResetError, OSError) and str(target.port) not in str(last):
+            text = last.strerror or str(last)  # type: ignore[attr-defined]
+            named = type(last)(*([last.errno] if last.errno else []), f"{text} ({place(target)})")  # type: ignore[attr-defined]
+            named.__cause__ = last
+            return named
+        return last
+    tried = "; ".join(f"{place(target)}: {type(error).__name__}: {error}" for target, error in errors)
+    kind = type(last) if len({type(error) for _, error in errors}) == 1 else OSError
+    if not issubclass(kind, (OSError, asyncio.TimeoutError)):
+        kind = OSError
+    combined = kind(f"could not connect to any host: {tried}")
+    combined.__cause__ = last
     return combined
+
+
+def place(target: Target) -> str:
+    """A target as messages name it."""
+    return str(target.socket_path) if target.is_unix else f"{target.host}:{target.port}"
