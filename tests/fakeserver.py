@@ -142,10 +142,11 @@ class FakeServer:
             for step in script:
                 if step == START_TLS:
                     assert self.ssl_context is not None
+                    plain = sock
+                    sock = self.ssl_context.wrap_socket(plain, server_side=True, do_handshake_on_connect=False)
                     with self._lock:
-                        self._open.remove(sock)
-                        sock = self.ssl_context.wrap_socket(sock, server_side=True)
-                        self._open.append(sock)
+                        self._open[self._open.index(plain)] = sock
+                    sock.do_handshake()
                 elif step == STALL:
                     self._stopped.wait(WAIT)
                     return
