@@ -233,19 +233,22 @@ cdef class Client:
     def run(self, Operation op, double timeout=-1):
         """Queue an operation; the Future of its result. timeout in seconds, negative for none."""
         self.check()
+        self.queries_count += 1
         op.waiter = self.create_future()
         waiter = op.waiter
         self.submit(op, timeout)
         return waiter
 
-    def post(self, Operation op) -> None:
-        """Queue an operation whose answer nobody waits for."""
+    def post(self, Operation op, bint fatal=False) -> None:
+        """Queue an operation whose answer nobody waits for. fatal: its error closes the connection."""
         self.check()
+        op.fatal = fatal
         self.submit(op, -1)
 
     def query(self, StatementPlan statement not None, args, RowSink sink not None, limit=0, double timeout=-1):
         """Execute a prepared statement: the Future of the sink's result."""
         self.check()
+        self.queries_count += 1
         waiter = self.create_future()
         self.submit(Execute.new(statement, args, sink, waiter, limit), timeout)
         return waiter

@@ -263,6 +263,8 @@ cdef class Session:
                 self.result_bytes = 0
                 if self.statistics is not None:
                     self.statistics(op)
+                if op.fatal and op.error is not None:
+                    raise ProtocolError(f"connection was closed: the session could not be reset: {op.error}")
         elif tag == backend.PARAMETER_STATUS:
             name, value = backend.parse_parameter_status(p, n)
             if len(self.parameters) >= 1000 and name not in self.parameters:
