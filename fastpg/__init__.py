@@ -6,6 +6,7 @@ from __future__ import annotations
 from fastpg.connection import Connection, connect
 from fastpg.exceptions import *  # noqa: F403
 from fastpg.exceptions import __all__ as _exceptions
+from fastpg.pool import Pool, create_pool
 from fastpg.protocol.record import Record
 from fastpg.types import (
     Attribute,
@@ -25,6 +26,6 @@ from fastpg.types import (
 __version__ = "0.1.0"
 
 __all__ = [
-    "Attribute", "BitString", "Box", "Circle", "Connection", "Line", "LineSegment", "Path", "Point", "Polygon", "Range",
-    "Record", "ServerVersion", "Type", "connect", *_exceptions,
+    "Attribute", "BitString", "Box", "Circle", "Connection", "Line", "LineSegment", "Path", "Point", "Polygon", "Pool",
+    "Range", "Record", "ServerVersion", "Type", "connect", "create_pool", *_exceptions,
 ]  # fmt: skip

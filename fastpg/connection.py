@@ -65,8 +65,17 @@ def check_limits(sizes: dict[str, Any], command_timeout: Any) -> float | None:
     return float(command_timeout)
 
 
+class _ConnectionProxy:
+    """The base of what stands for a Connection: a pool's proxy."""
+
+    __slots__ = ()
+
+
 class ConnectionMeta(type):
     """Lets a pool's proxy pass for a Connection in isinstance()."""
+
+    def __instancecheck__(cls, instance: Any) -> bool:
+        return super().__instancecheck__(instance) or issubclass(type(instance), _ConnectionProxy)
 
 
 class Connection(metaclass=ConnectionMeta):
@@ -441,6 +450,29 @@ class Connection(metaclass=ConnectionMeta):
         self._to_close.clear()
         self._cache.clear()
         self._to_close.clear()
+
+    def get_reset_query(self) -> str:
+        """The SQL that a pool runs when a connection comes back; a subclass may return another, or ''."""
+        return "SELECT pg_advisory_unlock_all();\nCLOSE ALL;\nUNLISTEN *;\nRESET ALL;"
+
+    async def reset(self, *, timeout: float | None = None) -> None:
+        """Make the session as new: roll back what is open, then run :meth:`get_reset_query`. timeout in seconds."""
+        await self._reset(timeout=timeout)
+        query = self.get_reset_query()
+        if query:
+            await self.execute(query, timeout=timeout)
+
+    async def _reset(self, *, timeout: float | None = None) -> None:
+        """End the transaction; the part of reset() that also runs before a pool's own reset callback."""
+        self._check_open()
+        if not self.is_in_transaction():
+            return
+        if self._top_xact is None or not self._top_xact._managed:
+            self._loop.call_exception_handler({
+                "message": f"Resetting connection with an active transaction {self!r}",
+            })
+        self._top_xact = None
+        await self.execute("ROLLBACK", timeout=timeout)
 
     # ------------------------------------------------------------------ closing
 

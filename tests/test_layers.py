@@ -43,6 +43,7 @@ LAYERS: dict[str, list[str]] = {
     "fastpg.dsn": [*BASE, *PARAMETERS],
     "fastpg.tls": [*BASE, *PARAMETERS],
     "fastpg.security": [*BASE, *PARAMETERS],
+    "fastpg._holders": [],
     "fastpg._cancel": ["fastpg.exceptions*", "fastpg.connect", "fastpg._startup"],
     "fastpg._*": [*BASE, *PARAMETERS, "fastpg._*", "fastpg.protocol.auth", "fastpg.protocol.session", "fastpg.client"],
     "fastpg.connect": [*BASE, *PARAMETERS, "fastpg._*", "fastpg.protocol*", "fastpg.client", "fastpg.codecs*",

@@ -1,0 +1,761 @@
+# SPDX-License-Identifier: MIT
+"""A pool of connections.
+
+How a connection comes back. The session must be as new for the next user: the reset query runs on every release. It is
+sent at once, but nobody waits for its answer: the connection is free again in the same moment, and the next query
+stands behind the reset in the connection's queue, so it can never see the old session. A reset that fails closes the
+connection. release() waits for the reset instead when something could go wrong that its caller has to hear of: a
+transaction is open, a query is being cancelled, there is a `reset` callback, or a subclass has its own reset().
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import inspect
+import logging
+import random
+import threading
+from collections.abc import Awaitable, Callable, Generator, Iterable, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any
+
+from fastpg import connection, exceptions
+from fastpg._holders import HolderQueue
+from fastpg.connect import Deadline
+from fastpg.protocol.operation import SimpleQuery
+from fastpg.protocol.record import Record
+
+logger = logging.getLogger(__name__)
+
+BACKOFF_FIRST = 1.0  # seconds between attempts to refill the floor
+BACKOFF_LAST = 60.0
+CLOSE_WARNING_AFTER = 60.0
+ORIGINAL_RESET = connection.Connection.reset
+ORIGINAL_CLEAN_UP = connection.Connection._reset
+JITTER = 0.1  # max_lifetime is shortened by up to this part, so that connections do not end all at once
+
+
+class PoolConnectionProxyMeta(type):
+    """Gives the proxy every public method of Connection."""
+
+    def __new__(mcls, name: str, bases: tuple[type, ...], namespace: dict[str, Any]) -> PoolConnectionProxyMeta:
+        for attribute, method in vars(connection.Connection).items():
+            if attribute.startswith("_") or attribute in namespace or not callable(method):
+                continue
+            namespace[attribute] = forward(attribute, method)
+        return super().__new__(mcls, name, bases, namespace)
+
+
+def forward(name: str, method: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(method)
+    def call(self: PoolConnectionProxy, *args: Any, **kwargs: Any) -> Any:
+        con = self._con
+        if con is None:
+            raise exceptions.InterfaceError(
+                f"cannot call Connection.{name}(): connection has been released back to the pool"
+            )
+        # By name, at every call: a class may be patched, a subclass may have its own.
+        return getattr(con, name)(*args, **kwargs)
+
+    mark = getattr(inspect, "markcoroutinefunction", None)
+    if mark is not None and inspect.iscoroutinefunction(method):
+        mark(call)
+    return call
+
+
+class PoolConnectionProxy(connection._ConnectionProxy, metaclass=PoolConnectionProxyMeta):
+    """A borrowed connection: everything that Connection has, until it is released."""
+
+    __slots__ = ("_con", "_holder")
+
+    def __init__(self, holder: PoolConnectionHolder, con: Any) -> None:
+        self._holder = holder
+        self._con = con
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._con, name)
+
+    def _detach(self) -> Any:
+        con, self._con = self._con, None
+        return con
+
+    def __repr__(self) -> str:
+        what = "[released]" if self._con is None else repr(self._con)
+        return f"<{type(self).__name__} {what} {id(self):#x}>"
+
+
+class PoolConnectionHolder:
+    """A place in the pool, with or without a connection in it."""
+
+    __slots__ = ("__weakref__", "_con", "_expires", "_generation", "_in_use", "_inactive", "_pool", "_proxy",
+                 "_timeout")  # fmt: skip
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+        self._con: Any = None
+        self._proxy: PoolConnectionProxy | None = None
+        self._generation: int | None = None
+        self._in_use: asyncio.Future[None] | None = None
+        self._inactive: asyncio.TimerHandle | None = None
+        self._timeout: float | None = None
+        self._expires: float | None = None
+
+    def is_connected(self) -> bool:
+        return self._con is not None and not self._con.is_closed()
+
+    def is_idle(self) -> bool:
+        return self._in_use is None
+
+    async def connect(self) -> None:
+        pool = self._pool
+        if self._con is not None:
+            if not self._con.is_closed():
+                raise exceptions.InternalClientError("the pool's holder is connected already")
+            self._con = None
+        con = await pool._get_new_connection()
+        if pool._closed:
+            con.terminate()
+            raise exceptions.InterfaceError("pool is closed")
+        self._con = con
+        con._client.closed.add_done_callback(functools.partial(self._on_lost, con))
+        self._generation = pool._generation
+        if pool._max_lifetime is not None:
+            self._expires = pool._loop.time() + pool._max_lifetime * (1 - JITTER * random.random())  # noqa: S311
+
+    def is_stale(self) -> bool:
+        return self._generation != self._pool._generation or (
+            self._expires is not None and self._pool._loop.time() >= self._expires
+        )
+
+    async def acquire(self) -> PoolConnectionProxy:
+        """Called with the holder taken out of the queue."""
+        pool = self._pool
+        self._in_use = pool._loop.create_future()
+        if self._inactive is not None:
+            self._inactive.cancel()
+            self._inactive = None
+        if self._con is not None and (self._con.is_closed() or self.is_stale()):
+            self.drop()
+        if self._con is None:
+            await self.connect()
+        proxy = PoolConnectionProxy(self, self._con)
+        if pool._setup is not None:
+            try:
+                await pool._setup(proxy)
+            except BaseException:
+                # The session may be half set up.
+                proxy._detach()
+                self.drop()
+                raise
+        self._proxy = proxy
+        return proxy
+
+    def _on_lost(self, con: Any, closed: Any) -> None:
+        if self._con is not con:
+            return
+        if self._proxy is not None:
+            # Its borrower closed it or will see it closed, and may never give it back.
+            self._proxy = None
+            self.put_back()
+        elif self._in_use is None:
+            self._pool._keep_floor()
+
+    def drop(self) -> None:
+        """End the connection at once."""
+        con, self._con = self._con, None
+        if con is not None and not con.is_closed():
+            con.terminate()
+
+    def release(self, timeout: float | None) -> Awaitable[None] | None:
+        """Take the connection back. None when that is all, else what is left to wait for."""
+        pool, con = self._pool, self._con
+        if con.is_closed():
+            self._con = None
+        elif pool._closing or self.is_stale() or con._client.queries_count >= pool._max_queries:
+            return self.finish(con.close(timeout=timeout))
+        elif (
+            pool._reset is None
+            and pool._fast_reset
+            and con._client.cancelling is None
+            and con._client.section is None
+            and not con.is_in_transaction()
+        ):
+            try:
+                con._client.check_usable()
+                query = con.get_reset_query()
+                if query:
+                    con._client.post(SimpleQuery(query), True)
+                con._top_xact = None
+            except exceptions.InterfaceError:
+                # A query still runs in another task, which broke the rules: nobody else may get its session.
+                self.drop()
+        else:
+            return self.finish(self.reset(timeout))
+        self.put_back()
+        return None
+
+    async def reset(self, timeout: float | None) -> None:
+        pool, con = self._pool, self._con
+        if timeout is None and pool._reset is None:
+            timeout = con._config.close_timeout
+        deadline = Deadline(pool._loop, timeout)
+        deadline.stage = "resetting a connection that was released to the pool"
+        with deadline:
+            if con._client.cancelling is not None:
+                await asyncio.shield(con._client.cancelling)
+            if con.is_closed():
+                return
+            if pool._reset is None:
+                await con.reset(timeout=timeout)
+            else:
+                await con._reset(timeout=timeout)
+                await pool._reset(con)
+
+    async def finish(self, work: Awaitable[None]) -> None:
+        try:
+            await work
+        except BaseException:
+            self.drop()
+            raise
+        finally:
+            self.put_back()
+
+    def put_back(self) -> None:
+        pool = self._pool
+        if pool._closed:
+            self.drop()
+        if not self.is_connected():
+            self._con = None
+        in_use, self._in_use = self._in_use, None
+        self._timeout = None
+        pool._queue.put(self)
+        if in_use is not None and not in_use.done():
+            in_use.set_result(None)
+        if self._con is None:
+            pool._keep_floor()
+        elif pool._max_inactive and self._inactive is None:
+            self._inactive = pool._loop.call_later(pool._max_inactive, self._on_inactive)
+
+    def _on_inactive(self) -> None:
+        self._inactive = None
+        if self._in_use is not None or self._con is None or self._pool.get_size() <= self._pool._minsize:
+            return
+        if self._pool._queue.remove(self):
+            self.drop()
+            self._pool._queue.put(self)
+
+    async def wait_until_released(self) -> None:
+        if self._in_use is not None:
+            await asyncio.shield(self._in_use)
+
+    async def close(self) -> None:
+        if self._inactive is not None:
+            self._inactive.cancel()
+            self._inactive = None
+        if self._con is not None:
+            con, self._con = self._con, None
+            await con.close()
+
+    def terminate(self) -> None:
+        if self._inactive is not None:
+            self._inactive.cancel()
+            self._inactive = None
+        if self._con is not None:
+            self._con.terminate()
+
+
+@dataclass(frozen=True)
+class PoolStats:
+    """What a pool is doing now, in connections and tasks."""
+
+    size: int
+    idle: int
+    in_use: int
+    waiting: int
+    min_size: int
+    max_size: int
+
+
+class Pool:
+    """A pool of connections; make it with :func:`create_pool`. It belongs to one event loop."""
+
+    __slots__ = (
+        "__weakref__", "_acquire_timeout", "_closed", "_closing", "_connect", "_connect_args", "_connect_kwargs",
+        "_connection_class", "_fast_reset", "_generation", "_holders", "_init", "_initialized", "_initializing",
+        "_initsize", "_loop", "_maintenance_task", "_max_inactive", "_max_lifetime", "_max_queries", "_maxsize",
+        "_minsize", "_queue", "_record_class", "_releases", "_reset", "_setup", "_thread",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        *connect_args: Any,
+        init_size: int | None = None,
+        min_size: int,
+        max_size: int,
+        max_queries: int,
+        max_inactive_connection_lifetime: float,
+        connect: Callable[..., Awaitable[Any]] | None = None,
+        setup: Callable[..., Awaitable[Any]] | None = None,
+        init: Callable[..., Awaitable[Any]] | None = None,
+        reset: Callable[..., Awaitable[Any]] | None = None,
+        loop: asyncio.AbstractEventLoop | None,
+        connection_class: type,
+        record_class: type,
+        acquire_timeout: float | None = None,
+        max_lifetime: float | None = None,
+        **connect_kwargs: Any,
+    ) -> None:
+        if max_size <= 0:
+            raise ValueError("max_size is expected to be greater than zero")
+        if min_size < 0:
+            raise ValueError("min_size is expected to be greater or equal to zero")
+        if min_size > max_size:
+            raise ValueError("min_size is greater than max_size")
+        if init_size is None:
+            init_size = min_size
+        if init_size < 0:
+            raise ValueError("init_size is expected to be greater or equal to zero")
+        if init_size > max_size:
+            raise ValueError("init_size is greater than max_size")
+        if init_size < min_size:
+            raise ValueError("init_size is smaller than min_size")
+        if max_queries <= 0:
+            raise ValueError("max_queries is expected to be greater than zero")
+        if max_inactive_connection_lifetime < 0:
+            raise ValueError("max_inactive_connection_lifetime is expected to be greater or equal to zero")
+        if max_lifetime is not None and max_lifetime <= 0:
+            raise ValueError("max_lifetime is expected to be greater than zero, or None")
+        if not isinstance(connection_class, type) or not issubclass(connection_class, connection.Connection):
+            raise TypeError(
+                f"connection_class is expected to be a subclass of fastpg.Connection, got {connection_class}"
+            )
+        if not isinstance(record_class, type) or not issubclass(record_class, Record):
+            raise TypeError(f"record_class is expected to be a subclass of fastpg.Record, got {record_class}")
+        self._loop = asyncio.get_event_loop() if loop is None else loop
+        self._thread = threading.get_ident()
+        self._initsize, self._minsize, self._maxsize = init_size, min_size, max_size
+        self._max_queries = max_queries
+        self._max_inactive = max_inactive_connection_lifetime
+        self._max_lifetime = max_lifetime
+        self._acquire_timeout = acquire_timeout
+        self._connect = connection.connect if connect is None else connect
+        self._setup, self._init, self._reset = setup, init, reset
+        self._connection_class, self._record_class = connection_class, record_class
+        self._fast_reset = (
+            getattr(connection_class, "reset", None) is ORIGINAL_RESET
+            and getattr(connection_class, "_reset", None) is ORIGINAL_CLEAN_UP
+        )
+        self._connect_args, self._connect_kwargs = connect_args, connect_kwargs
+        self._generation = 0
+        self._initialized = self._initializing = self._closing = self._closed = False
+        self._holders: list[PoolConnectionHolder] = []
+        self._queue = HolderQueue(self._loop)
+        self._maintenance_task: asyncio.Task[None] | None = None
+        self._releases: set[asyncio.Task[None]] = set()
+
+    # ------------------------------------------------------------- what it is
+
+    def is_closing(self) -> bool:
+        """True once close() or terminate() has been called."""
+        return self._closed or self._closing
+
+    def get_size(self) -> int:
+        """How many connections there are."""
+        return sum(holder.is_connected() for holder in self._holders)
+
+    def get_init_size(self) -> int:
+        """How many connections the pool opened at its start."""
+        return self._initsize
+
+    def get_min_size(self) -> int:
+        """How many connections the pool keeps."""
+        return self._minsize
+
+    def get_max_size(self) -> int:
+        """How many connections there can be."""
+        return self._maxsize
+
+    def get_idle_size(self) -> int:
+        """How many connections nobody uses."""
+        return sum(holder.is_connected() and holder.is_idle() for holder in self._holders)
+
+    def stats(self) -> PoolStats:
+        """All the figures at once."""
+        size, idle = self.get_size(), self.get_idle_size()
+        return PoolStats(size, idle, size - idle, self._queue.waiting(), self._minsize, self._maxsize)
+
+    def set_connect_args(self, dsn: str | None = None, **connect_kwargs: Any) -> None:
+        """Parameters for connections made from now on; those of today live on (see expire_connections())."""
+        self._connect_args, self._connect_kwargs = (dsn,), connect_kwargs
+
+    # -------------------------------------------------------------- the start
+
+    def __await__(self) -> Generator[Any, None, Pool]:
+        return self._initialize().__await__()
+
+    async def __aenter__(self) -> Pool:
+        await self._initialize()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def _initialize(self) -> Pool:
+        if self._initialized:
+            return self
+        if self._initializing:
+            raise exceptions.InterfaceError("pool is being initialized in another task")
+        if self._closed:
+            raise exceptions.InterfaceError("pool is closed")
+        self._check_loop()
+        self._initializing = True
+        try:
+            holders = self._holders = [PoolConnectionHolder(self) for _ in range(self._maxsize)]
+            wanted = holders[: self._initsize]
+            try:
+                # The first alone: a wrong password is tried once.
+                if wanted:
+                    await wanted[0].connect()
+                if len(wanted) > 1:
+                    tasks = [self._loop.create_task(holder.connect()) for holder in wanted[1:]]
+                    try:
+                        await asyncio.gather(*tasks)
+                    finally:
+                        for task in tasks:
+                            task.cancel()
+                        await asyncio.gather(*tasks, return_exceptions=True)
+            except BaseException:
+                for holder in holders:
+                    holder.drop()
+                self._holders = []
+                raise
+            for holder in reversed(holders):
+                holder.put_back()
+            self._initialized = True
+            self._keep_floor()
+            return self
+        finally:
+            self._initializing = False
+
+    def _check_loop(self) -> None:
+        if threading.get_ident() != self._thread:
+            raise exceptions.InterfaceError("cannot use the pool: it belongs to another thread")
+        if asyncio.get_running_loop() is not self._loop:
+            raise exceptions.InterfaceError("cannot use the pool: it is attached to a different loop")
+
+    def _check_init(self) -> None:
+        if not self._initialized:
+            if self._initializing:
+                raise exceptions.InterfaceError(
+                    "pool is being initialized, but not yet ready: "
+                    "likely there is a race between creating a pool and using it"
+                )
+            raise exceptions.InterfaceError("pool is not initialized")
+        if self._closed:
+            raise exceptions.InterfaceError("pool is closed")
+        self._check_loop()
+
+    async def _get_new_connection(self) -> Any:
+        con = await self._connect(
+            *self._connect_args, loop=self._loop, connection_class=self._connection_class,
+            record_class=self._record_class, **self._connect_kwargs,
+        )  # fmt: skip
+        if not isinstance(con, self._connection_class):
+            name = f"{self._connection_class.__module__}.{self._connection_class.__name__}"
+            raise exceptions.InterfaceError(
+                f"expected pool connect callback to return an instance of '{name}', got '{type(con)}'"
+            )
+        if self._init is not None:
+            try:
+                await self._init(con)
+            except BaseException:
+                con.terminate()
+                raise
+        return con
+
+    # -------------------------------------------------------------- the floor
+
+    def _keep_floor(self) -> None:
+        """See to it that min_size connections are there again, soon."""
+        if not self._initialized or self._closing or self._closed or self._maintenance_task is not None:
+            return
+        if self.get_size() < self._minsize:
+            self._maintenance_task = self._loop.create_task(self._maintain())
+
+    async def _maintain(self) -> None:
+        delay = BACKOFF_FIRST
+        try:
+            while not self._closing and self.get_size() < self._minsize:
+                holder = next((h for h in self._holders if h.is_idle() and not h.is_connected()), None)
+                if holder is None or not self._queue.remove(holder):
+                    return  # they are being connected by their borrowers
+                try:
+                    await holder.connect()
+                    delay = BACKOFF_FIRST
+                except Exception as error:
+                    logger.warning("the pool cannot connect, next attempt in %s s: %r", delay, error)
+                finally:
+                    if self._closed:
+                        holder.drop()
+                    holder.put_back()
+                if not holder.is_connected():
+                    await asyncio.sleep(delay)
+                    delay = min(delay * 2, BACKOFF_LAST)
+        finally:
+            self._maintenance_task = None
+
+    # ------------------------------------------------------ acquire and release
+
+    def acquire(self, *, timeout: float | None = None) -> PoolAcquireContext:
+        """Borrow a connection: await it, or ``async with``. timeout in seconds, for waiting, connecting and setup."""
+        return PoolAcquireContext(self, self._acquire_timeout if timeout is None else timeout)
+
+    async def _acquire(self, timeout: float | None) -> PoolConnectionProxy:
+        if self._closing:
+            raise exceptions.InterfaceError("pool is closing")
+        self._check_init()
+        if timeout is None:
+            return await self._borrow(None)
+        deadline = Deadline(self._loop, timeout)
+        deadline.stage = "acquiring a connection from the pool"
+        proxy = None
+        try:
+            with deadline:
+                proxy = await self._borrow(timeout)
+        except BaseException:
+            if proxy is not None:
+                self._give_back(proxy, None)
+            raise
+        return proxy
+
+    async def _borrow(self, timeout: float | None) -> PoolConnectionProxy:
+        holder: PoolConnectionHolder = await self._queue.get()
+        try:
+            if self._closed:
+                raise exceptions.InterfaceError("pool is closed")
+            proxy = await holder.acquire()
+            holder._timeout = timeout
+        except BaseException:
+            holder.put_back()
+            raise
+        return proxy
+
+    def _give_back(self, proxy: PoolConnectionProxy, timeout: float | None) -> asyncio.Task[None] | None:
+        holder = proxy._holder
+        if timeout is None:
+            timeout = holder._timeout
+        proxy._detach()
+        holder._proxy = None
+        rest = holder.release(timeout)
+        if rest is None:
+            return None
+        # A task of its own: the caller may be cancelled, the work goes on.
+        task: asyncio.Task[None] = self._loop.create_task(rest)  # type: ignore[arg-type]
+        self._releases.add(task)
+        task.add_done_callback(self._released)
+        return task
+
+    def _released(self, task: asyncio.Task[None]) -> None:
+        self._releases.discard(task)
+        if not task.cancelled():
+            task.exception()  # the caller has it, unless it was cancelled
+
+    async def release(self, connection: Any, *, timeout: float | None = None) -> None:
+        """Give a connection back; a second time is no error. timeout in seconds, for resetting the session."""
+        if not isinstance(connection, PoolConnectionProxy) or connection._holder._pool is not self:
+            raise exceptions.InterfaceError(
+                f"Pool.release() received invalid connection: {connection!r} is not a member of this pool"
+            )
+        if connection._con is None or connection._holder._proxy is not connection:
+            connection._detach()
+            return
+        self._check_init()
+        task = self._give_back(connection, timeout)
+        if task is not None:
+            await asyncio.shield(task)
+
+    # -------------------------------------------------------------------- ending
+
+    async def close(self) -> None:
+        """Wait until every connection is released, then close them all."""
+        if self._closed:
+            return
+        self._check_init()
+        self._closing = True
+        warner = self._loop.call_later(CLOSE_WARNING_AFTER, self._warn_slow_close)
+        try:
+            if self._maintenance_task is not None:
+                self._maintenance_task.cancel()
+            while self._queue.waiting() or not all(holder.is_idle() for holder in self._holders):
+                for holder in self._holders:
+                    await holder.wait_until_released()
+                await asyncio.sleep(0)
+            await asyncio.gather(*[holder.close() for holder in self._holders])
+        except BaseException:
+            self.terminate()
+            raise
+        finally:
+            warner.cancel()
+            self._end()
+
+    def _end(self) -> None:
+        self._closed = True
+        self._closing = False
+        for holder in self._holders:
+            holder.terminate()
+        self._queue.fail(exceptions.InterfaceError("pool is closed"))
+
+    def _warn_slow_close(self) -> None:
+        logger.warning(
+            "Pool.close() is taking over 60 seconds to complete. Check if you have any unreleased connections left. "
+            "Use asyncio.wait_for() to set a timeout for Pool.close()."
+        )
+
+    def terminate(self) -> None:
+        """End every connection at once, borrowed ones too."""
+        if self._closed:
+            return
+        self._check_init()
+        if self._maintenance_task is not None:
+            self._maintenance_task.cancel()
+        self._end()
+
+    async def expire_connections(self) -> None:
+        """Replace every connection of now before it is used again."""
+        self._check_init()
+        self._generation += 1
+
+    # ------------------------------------------------ one call on any connection
+
+    async def execute(self, query: str, *args: Any, timeout: float | None = None) -> str:
+        """Connection.execute() on a borrowed connection."""
+        return await self._call("execute", query, *args, timeout=timeout)  # type: ignore[no-any-return]
+
+    async def executemany(self, command: str, args: Iterable[Sequence[Any]], *, timeout: float | None = None) -> None:
+        """Connection.executemany() on a borrowed connection."""
+        await self._call("executemany", command, args, timeout=timeout)
+
+    async def fetch(
+        self, query: str, *args: Any, timeout: float | None = None, record_class: type | None = None
+    ) -> list[Any]:
+        """Connection.fetch() on a borrowed connection."""
+        rows: list[Any] = await self._call("fetch", query, *args, timeout=timeout, record_class=record_class)
+        return rows
+
+    async def fetchval(self, query: str, *args: Any, column: int | str = 0, timeout: float | None = None) -> Any:
+        """Connection.fetchval() on a borrowed connection."""
+        return await self._call("fetchval", query, *args, column=column, timeout=timeout)
+
+    async def fetchrow(
+        self, query: str, *args: Any, timeout: float | None = None, record_class: type | None = None
+    ) -> Any:
+        """Connection.fetchrow() on a borrowed connection."""
+        return await self._call("fetchrow", query, *args, timeout=timeout, record_class=record_class)
+
+    async def fetchmany(
+        self, query: str, args: Iterable[Sequence[Any]], *, timeout: float | None = None,
+        record_class: type | None = None,
+    ) -> list[Any]:  # fmt: skip
+        """Connection.fetchmany() on a borrowed connection."""
+        rows: list[Any] = await self._call("fetchmany", query, args, timeout=timeout, record_class=record_class)
+        return rows
+
+    async def copy_from_table(self, table_name: str, *, output: Any, **options: Any) -> str:
+        """Connection.copy_from_table() on a borrowed connection."""
+        return await self._call("copy_from_table", table_name, output=output, **options)  # type: ignore[no-any-return]
+
+    async def copy_from_query(self, query: str, *args: Any, output: Any, **options: Any) -> str:
+        """Connection.copy_from_query() on a borrowed connection."""
+        return await self._call("copy_from_query", query, *args, output=output, **options)  # type: ignore[no-any-return]
+
+    async def copy_to_table(self, table_name: str, *, source: Any, **options: Any) -> str:
+        """Connection.copy_to_table() on a borrowed connection."""
+        return await self._call("copy_to_table", table_name, source=source, **options)  # type: ignore[no-any-return]
+
+    async def copy_records_to_table(self, table_name: str, *, records: Any, **options: Any) -> str:
+        """Connection.copy_records_to_table() on a borrowed connection."""
+        return await self._call(  # type: ignore[no-any-return]
+            "copy_records_to_table", table_name, records=records, **options
+        )
+
+    async def _call(self, method: str, *args: Any, **kwargs: Any) -> Any:
+        proxy = await self._acquire(self._acquire_timeout)
+        try:
+            return await getattr(proxy._con, method)(*args, **kwargs)
+        finally:
+            if proxy._holder._proxy is proxy:
+                task = self._give_back(proxy, None)
+                if task is not None:
+                    await asyncio.shield(task)
+
+
+class PoolAcquireContext:
+    """What acquire() returns: await it, or use it with ``async with``, once."""
+
+    __slots__ = ("connection", "done", "pool", "timeout")
+
+    def __init__(self, pool: Pool, timeout: float | None) -> None:
+        self.pool = pool
+        self.timeout = timeout
+        self.connection: PoolConnectionProxy | None = None
+        self.done = False
+
+    async def __aenter__(self) -> Any:
+        if self.connection is not None or self.done:
+            raise exceptions.InterfaceError("a connection is already acquired")
+        self.connection = await self.pool._acquire(self.timeout)
+        return self.connection
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None = None, error: BaseException | None = None,
+        trace: TracebackType | None = None,
+    ) -> None:  # fmt: skip
+        self.done = True
+        con, self.connection = self.connection, None
+        if con is not None and con._holder._proxy is con:
+            task = self.pool._give_back(con, None)
+            if task is not None:
+                await asyncio.shield(task)
+
+    def __await__(self) -> Generator[Any, None, Any]:
+        self.done = True
+        return self.pool._acquire(self.timeout).__await__()
+
+
+def create_pool(
+    dsn: str | None = None,
+    *,
+    init_size: int | None = None,
+    min_size: int = 10,
+    max_size: int = 10,
+    max_queries: int = 50000,
+    max_inactive_connection_lifetime: float = 300.0,
+    connect: Callable[..., Awaitable[Any]] | None = None,
+    setup: Callable[..., Awaitable[Any]] | None = None,
+    init: Callable[..., Awaitable[Any]] | None = None,
+    reset: Callable[..., Awaitable[Any]] | None = None,
+    loop: asyncio.AbstractEventLoop | None = None,
+    connection_class: type = connection.Connection,
+    record_class: type = Record,
+    **connect_kwargs: Any,
+) -> Pool:
+    """A pool of connections: await it, or ``async with``.
+
+    init_size: connections opened at the start (min_size when None). min_size: connections kept, max_size: the most
+    there can be. max_queries: operations until a connection is replaced. max_inactive_connection_lifetime: seconds an
+    idle connection above min_size lives, 0 for ever. connect: a coroutine function instead of :func:`connect`. init:
+    called with each new connection; setup: with each borrowed one; reset: with each released one, instead of the reset
+    query. acquire_timeout: seconds acquire() waits unless told otherwise (None: without limit). max_lifetime: seconds
+    until a connection is replaced, shortened at random by up to a tenth. Everything else goes to connect().
+
+    Raises ValueError and TypeError for bad parameters; awaiting it raises what connect() raises.
+    """
+    return Pool(
+        dsn, init_size=init_size, min_size=min_size, max_size=max_size, max_queries=max_queries,
+        max_inactive_connection_lifetime=max_inactive_connection_lifetime, connect=connect, setup=setup, init=init,
+        reset=reset, loop=loop, connection_class=connection_class, record_class=record_class, **connect_kwargs,
+    )  # fmt: skip

@@ -1,0 +1,267 @@
+# SPDX-License-Identifier: MIT
+"""The pool against a live server."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from typing import Any
+
+import pytest
+
+import fastpg
+from fastpg.pool import PoolAcquireContext
+
+WAIT = 30
+
+
+def check(pool: fastpg.Pool) -> None:
+    """Nothing is lost: every holder is idle, in the queue, and nobody waits."""
+    assert pool._queue.qsize() == pool.get_max_size()
+    assert pool.get_idle_size() == pool.get_size()
+    assert pool._queue.waiting() == 0 and not pool._releases
+
+
+async def test_queries(dsn: str) -> None:
+    async with fastpg.create_pool(dsn, min_size=1, max_size=3) as pool:
+        assert await pool.fetchval("SELECT $1::int", 7) == 7
+        assert await pool.fetchrow("SELECT 1, 2") == (1, 2)
+        assert await pool.fetch("SELECT generate_series(1, 2)") == [(1,), (2,)]
+        assert await pool.execute("SELECT 1") == "SELECT 1"
+        assert await pool.fetchmany("SELECT $1::int", [(1,), (2,)]) == [(1,), (2,)]
+        await pool.executemany("SELECT $1::int", [(1,)])
+        assert pool.get_size() == pool.get_idle_size() == 1
+        check(pool)
+    assert pool.is_closing()
+    with pytest.raises(fastpg.InterfaceError, match="pool is closed"):
+        await pool.fetchval("SELECT 1")
+
+
+async def test_proxy(dsn: str) -> None:
+    async with fastpg.create_pool(dsn, min_size=1, max_size=1) as pool:
+        async with pool.acquire() as con:
+            assert isinstance(con, fastpg.Connection)
+            assert await con.fetchval("SELECT 1") == 1
+        with pytest.raises(
+            fastpg.InterfaceError,
+            match=r"cannot call Connection.fetchval\(\): connection has been released back to the pool",
+        ):
+            await con.fetchval("SELECT 1")
+        await pool.release(con)
+        with pytest.raises(fastpg.InterfaceError, match="is not a member of this pool"):
+            await pool.release(object())
+        context: PoolAcquireContext = pool.acquire()
+        async with context:
+            with pytest.raises(fastpg.InterfaceError, match="a connection is already acquired"):
+                await context.__aenter__()
+        check(pool)
+
+
+async def test_the_next_user_sees_a_new_session(dsn: str) -> None:
+    async with fastpg.create_pool(dsn, min_size=1, max_size=1) as pool:
+        async with pool.acquire() as con:
+            pid = con.get_server_pid()
+            await con.execute("SET work_mem = '8MB'; SELECT pg_advisory_lock(77)")
+        async with pool.acquire() as con:
+            assert con.get_server_pid() == pid
+            assert await con.fetchval("SHOW work_mem") != "8MB"
+            assert await con.fetchval("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = 77") == 0
+
+
+async def test_an_open_transaction_is_rolled_back(dsn: str) -> None:
+    messages: list[str] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: messages.append(context["message"]))
+    async with fastpg.create_pool(dsn, min_size=1, max_size=1) as pool:
+        async with pool.acquire() as con:
+            await con.execute("BEGIN; CREATE TEMP TABLE left_over (a int)")
+        assert await pool.fetchval("SELECT to_regclass('left_over')") is None
+    assert len(messages) == 1 and messages[0].startswith("Resetting connection with an active transaction")
+
+
+async def test_a_failing_reset_closes_the_connection(dsn: str) -> None:
+    class Bad(fastpg.Connection):
+        __slots__ = ()
+
+        def get_reset_query(self) -> str:
+            return "SELECT 1/0"
+
+    async with fastpg.create_pool(dsn, min_size=0, max_size=1, connection_class=Bad) as pool:
+        async with pool.acquire() as con:
+            pid = con.get_server_pid()
+            closed = con._client.closed
+        await asyncio.wait_for(asyncio.shield(closed), WAIT)
+        async with pool.acquire() as con:
+            assert con.get_server_pid() != pid
+
+
+async def test_callbacks(dsn: str) -> None:
+    calls: list[str] = []
+
+    def note(name: str) -> Any:
+        async def callback(con: fastpg.Connection) -> None:
+            calls.append(f"{name} {type(con).__name__}")
+
+        return callback
+
+    async with fastpg.create_pool(
+        dsn, min_size=1, max_size=1, init=note("init"), setup=note("setup"), reset=note("reset")
+    ) as pool:
+        for _ in range(2):
+            await pool.fetchval("SELECT 1")
+    proxy = "PoolConnectionProxy"
+    assert calls == ["init Connection"] + [f"setup {proxy}", "reset Connection"] * 2
+
+
+async def test_a_failing_setup_loses_nothing(dsn: str) -> None:
+    async def setup(con: fastpg.Connection) -> None:
+        raise ZeroDivisionError
+
+    async with fastpg.create_pool(dsn, min_size=0, max_size=1, setup=setup) as pool:
+        for _ in range(3):
+            with pytest.raises(ZeroDivisionError):
+                await pool.acquire()
+        check(pool)
+        assert pool.get_size() == 0
+
+
+async def test_timeout_while_waiting(dsn: str) -> None:
+    async with fastpg.create_pool(dsn, min_size=1, max_size=1) as pool:
+        async with pool.acquire():
+            with pytest.raises(asyncio.TimeoutError):
+                await pool.acquire(timeout=0.02)
+            assert pool.stats().in_use == 1 and pool.stats().waiting == 0
+        check(pool)
+    async with fastpg.create_pool(dsn, min_size=1, max_size=1, acquire_timeout=0.02) as pool, pool.acquire():
+        with pytest.raises(asyncio.TimeoutError):
+            await pool.fetchval("SELECT 1")
+
+
+async def test_replacement(dsn: str) -> None:
+    async with fastpg.create_pool(dsn, min_size=1, max_size=1) as pool:
+        pid = await pool.fetchval("SELECT pg_backend_pid()")
+        assert await pool.fetchval("SELECT pg_backend_pid()") == pid
+        await pool.expire_connections()
+        other = await pool.fetchval("SELECT pg_backend_pid()")
+        assert other != pid
+    async with fastpg.create_pool(dsn, min_size=1, max_size=1, max_queries=1) as pool:
+        pids = [await pool.fetchval("SELECT pg_backend_pid()") for _ in range(3)]
+        assert len(set(pids)) == 3
+
+
+async def test_lost_and_closed_connections_are_replaced(dsn: str) -> None:
+    async with fastpg.create_pool(dsn, min_size=1, max_size=1) as pool:
+        con = await pool.acquire()
+        await con.close()
+        assert await asyncio.wait_for(pool.fetchval("SELECT 1"), WAIT) == 1
+        await pool.release(con)
+        async with pool.acquire() as con:
+            con.terminate()
+        assert await asyncio.wait_for(pool.fetchval("SELECT 1"), WAIT) == 1
+
+
+async def test_inactive_connections_end(dsn: str) -> None:
+    async with fastpg.create_pool(
+        dsn, init_size=2, min_size=1, max_size=2, max_inactive_connection_lifetime=0.01
+    ) as pool:
+        for _ in range(1000):
+            if pool.get_size() == 1:
+                break
+            await asyncio.sleep(0.01)
+        assert pool.get_size() == 1
+        check(pool)
+
+
+async def test_terminate(dsn: str) -> None:
+    pool = await fastpg.create_pool(dsn, min_size=1, max_size=1)
+    con = await pool.acquire()
+    waiting = asyncio.ensure_future(pool.fetchval("SELECT 1"))
+    await asyncio.sleep(0)
+    pool.terminate()
+    with pytest.raises(fastpg.InterfaceError):
+        await asyncio.wait_for(waiting, WAIT)
+    assert con.is_closed()
+
+
+async def test_close_waits(dsn: str) -> None:
+    pool = await fastpg.create_pool(dsn, min_size=1, max_size=2)
+    con = await pool.acquire()
+    closing = asyncio.ensure_future(pool.close())
+    await asyncio.sleep(0)
+    with pytest.raises(fastpg.InterfaceError, match="pool is closing"):
+        await pool.acquire()
+    assert await con.fetchval("SELECT 1") == 1 and not closing.done()
+    await pool.release(con)
+    await asyncio.wait_for(closing, WAIT)
+    await pool.close()
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"max_size": 0}, "max_size is expected to be greater than zero"),
+        ({"min_size": -1}, "min_size is expected to be greater or equal to zero"),
+        ({"min_size": 11}, "min_size is greater than max_size"),
+        ({"init_size": 11}, "init_size is greater than max_size"),
+        ({"init_size": 1}, "init_size is smaller than min_size"),
+        ({"max_queries": 0}, "max_queries is expected to be greater than zero"),
+    ],
+)
+async def test_bad_options(options: dict[str, Any], text: str) -> None:
+    with pytest.raises(ValueError, match=text):
+        fastpg.create_pool(**options)
+
+
+async def test_not_initialized(dsn: str) -> None:
+    pool = fastpg.create_pool(dsn)
+    with pytest.raises(fastpg.InterfaceError, match="pool is not initialized"):
+        await pool.fetchval("SELECT 1")
+
+
+async def test_cancel_after_every_number_of_turns(dsn: str) -> None:
+    async with fastpg.create_pool(dsn, min_size=0, max_size=1) as pool:
+
+        async def use() -> None:
+            async with pool.acquire() as con:
+                assert await con.fetchval("SELECT $1::int", 5) == 5
+
+        for turns in range(40):
+            if turns % 2:
+                await pool.expire_connections()
+            task = asyncio.ensure_future(use())
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            await asyncio.wait_for(use(), WAIT)
+            check(pool)
+
+
+async def test_many_tasks_with_cancels_and_killed_backends(dsn: str) -> None:
+    chance = random.Random(4711)
+    wrong: list[Any] = []
+    async with fastpg.create_pool(dsn, min_size=0, max_size=4) as pool:
+
+        async def use(tag: int) -> None:
+            try:
+                if chance.random() < 0.03:
+                    await pool.execute("SELECT pg_terminate_backend(pg_backend_pid())")
+                for _ in range(3):
+                    if await pool.fetchval("SELECT $1::int", tag, timeout=chance.choice([None, 5])) != tag:
+                        wrong.append(tag)
+            except (fastpg.PostgresError, fastpg.InterfaceError, OSError):
+                pass
+
+        tasks = [asyncio.ensure_future(use(tag)) for tag in range(300)]
+        while not all(task.done() for task in tasks):
+            chance.choice(tasks[: len(tasks) // 2]).cancel()
+            await asyncio.sleep(0.002)
+        await asyncio.wait_for(asyncio.gather(*tasks, return_exceptions=True), WAIT)
+        for _ in range(1000):
+            if not pool._releases:
+                break
+            await asyncio.sleep(0.01)
+        assert not wrong
+        check(pool)
+        answers = await asyncio.gather(*[pool.fetchval("SELECT $1::int", tag) for tag in range(20)])
+        assert answers == list(range(20))
+        check(pool)
