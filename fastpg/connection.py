@@ -85,8 +85,8 @@ class Connection(metaclass=ConnectionMeta):
     """
 
     __slots__ = (
-        "__weakref__", "_addr", "_cache", "_client", "_closed", "_config", "_loop", "_params", "_record_class",
-        "_registry", "_to_close", "_top_xact", "_transport",
+        "__weakref__", "_addr", "_cache", "_client", "_closed", "_config", "_loop", "_params",
+        "_pool_release_ctr", "_record_class", "_registry", "_to_close", "_top_xact", "_transport",
     )  # fmt: skip
 
     def __init__(
@@ -107,6 +107,7 @@ class Connection(metaclass=ConnectionMeta):
         self._record_class: type = config.record_class
         self._top_xact: transaction.Transaction | None = None
         self._to_close: list[bytes] = []
+        self._pool_release_ctr = 0  # what was made before a release is not usable after it
         self._closed = False
         self._registry = Registry()
         self._cache = StatementCache(

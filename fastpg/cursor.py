@@ -59,7 +59,7 @@ class CursorFactory:
 class BaseCursor:
     """A portal, made at the first use."""
 
-    __slots__ = ("_args", "_connection", "_exhausted", "_portal", "_query", "_record_class", "_state")
+    __slots__ = ("_args", "_connection", "_exhausted", "_portal", "_query", "_record_class", "_releases", "_state")
 
     def __init__(
         self,
@@ -76,9 +76,11 @@ class BaseCursor:
         self._record_class = record_class
         self._portal: bytes | None = None
         self._exhausted = False
+        self._releases = connection._pool_release_ctr
 
     async def _bind(self, timeout: float | None) -> None:
         connection = self._connection
+        self._check_released()
         if self._portal is not None:
             raise exceptions.InterfaceError("cursor already has an open portal")
         if not connection.is_in_transaction():
@@ -90,6 +92,7 @@ class BaseCursor:
         self._portal = portal
 
     async def _exec(self, limit: int, timeout: float | None) -> list[Any]:
+        self._check_released()
         if self._portal is None or self._state is None:
             raise exceptions.InterfaceError("cursor does not have an open portal")
         if self._exhausted:
@@ -102,7 +105,14 @@ class BaseCursor:
         self._exhausted = not suspended
         return rows or []
 
+    def _check_released(self) -> None:
+        if self._connection._pool_release_ctr != self._releases:
+            raise exceptions.InterfaceError(
+                f"cannot call {type(self).__name__}: the underlying connection has been released back to the pool"
+            )
+
     def _check_ready(self) -> None:
+        self._check_released()
         if self._connection.is_closed():
             raise exceptions.InterfaceError(
                 f"cannot call {type(self).__name__}: the underlying connection is closed"

@@ -157,7 +157,9 @@ class PoolConnectionHolder:
             return
         if self._proxy is not None:
             # Its borrower closed it or will see it closed, and may never give it back.
+            self._proxy._detach()
             self._proxy = None
+            con._pool_release_ctr += 1
             self.put_back()
         elif self._in_use is None:
             self._pool._keep_floor()
@@ -465,9 +467,12 @@ class Pool:
             record_class=self._record_class, **self._connect_kwargs,
         )  # fmt: skip
         if not isinstance(con, self._connection_class):
+            kind = type(con).__name__
+            if type(con).__module__ != "builtins":
+                kind = f"{type(con).__module__}.{kind}"
             name = f"{self._connection_class.__module__}.{self._connection_class.__name__}"
             raise exceptions.InterfaceError(
-                f"expected pool connect callback to return an instance of '{name}', got '{type(con)}'"
+                f"expected pool connect callback to return an instance of '{name}', got '{kind}'"
             )
         if self._init is not None:
             try:
@@ -548,7 +553,7 @@ class Pool:
         holder = proxy._holder
         if timeout is None:
             timeout = holder._timeout
-        proxy._detach()
+        proxy._detach()._pool_release_ctr += 1
         holder._proxy = None
         rest = holder.release(timeout)
         if rest is None:
@@ -626,7 +631,6 @@ class Pool:
 
     async def expire_connections(self) -> None:
         """Replace every connection of now before it is used again."""
-        self._check_init()
         self._generation += 1
 
     # ------------------------------------------------ one call on any connection

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 class PreparedStatement:
     """A server-side prepared statement of one connection; made by :meth:`Connection.prepare`."""
 
-    __slots__ = ("__weakref__", "_closed", "_connection", "_last_status", "_query", "_record_class", "_state")
+    __slots__ = ("__weakref__", "_closed", "_connection", "_last_status", "_query", "_record_class", "_releases",
+                 "_state")  # fmt: skip
 
     def __init__(self, connection: Connection, query: str, state: StatementPlan, record_class: type | None) -> None:
         self._connection = connection
@@ -29,6 +30,7 @@ class PreparedStatement:
         self._record_class = record_class
         self._last_status: bytes | None = None
         self._closed = False
+        self._releases = connection._pool_release_ctr
 
     def get_name(self) -> str:
         """The statement's name on the server, '' for the unnamed one."""
@@ -121,6 +123,11 @@ class PreparedStatement:
         if self._closed:
             raise exceptions.InterfaceError(
                 f"cannot call PreparedStmt.{method}(): the prepared statement is closed"
+            )
+        if self._connection._pool_release_ctr != self._releases:
+            raise exceptions.InterfaceError(
+                f"cannot call PreparedStatement.{method}(): the underlying connection has been released back to the "
+                "pool"
             )
         if self._connection.is_closed():
             raise exceptions.InterfaceError(

@@ -39,7 +39,8 @@ class Transaction:
     Made by :meth:`Connection.transaction`. Use it with ``async with``, or call start(), commit() and rollback().
     """
 
-    __slots__ = ("_connection", "_deferrable", "_isolation", "_managed", "_name", "_nested", "_readonly", "_state")
+    __slots__ = ("_connection", "_deferrable", "_isolation", "_managed", "_name", "_nested", "_readonly", "_releases",
+                 "_state")  # fmt: skip
 
     def __init__(self, connection: Connection, isolation: str | None, readonly: bool, deferrable: bool) -> None:
         if isolation and isolation not in ISOLATION_LEVELS:
@@ -52,6 +53,7 @@ class Transaction:
         self._nested = False
         self._name: str | None = None
         self._managed = False
+        self._releases = connection._pool_release_ctr
 
     async def __aenter__(self) -> None:
         if self._managed:
@@ -63,6 +65,10 @@ class Transaction:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
+            if kind is GeneratorExit and self._connection._pool_release_ctr != self._releases:
+                # An abandoned generator: its connection went back to the pool first, and was rolled back there.
+                self._state = TransactionState.FAILED
+                return
             if self._connection.is_closed():
                 # The server has rolled back; the error that ended the connection is on its way already.
                 self._state = TransactionState.FAILED
@@ -124,6 +130,10 @@ class Transaction:
         return query + ";"
 
     def _check_state_base(self, action: str) -> None:
+        if self._connection._pool_release_ctr != self._releases:
+            raise exceptions.InterfaceError(
+                f"cannot call Transaction.{action}(): the underlying connection has been released back to the pool"
+            )
         if self._state is TransactionState.COMMITTED:
             raise exceptions.InterfaceError(f"cannot {action}; the transaction is already committed")
         if self._state is TransactionState.ROLLEDBACK:

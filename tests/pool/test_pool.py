@@ -57,6 +57,45 @@ async def test_proxy(dsn: str) -> None:
         check(pool)
 
 
+async def test_nothing_survives_a_release(dsn: str) -> None:
+    async with fastpg.create_pool(dsn, min_size=1, max_size=1) as pool:
+        con = await pool.acquire()
+        statement = await con.prepare("SELECT 1")
+        transaction = con.transaction()
+        await transaction.start()
+        cursor = await con.cursor("SELECT 1")
+        asyncio.get_running_loop().set_exception_handler(lambda *_: None)  # the rollback is reported
+        await pool.release(con)
+        for work in (statement.fetchval, transaction.commit, cursor.fetchrow):
+            with pytest.raises(fastpg.InterfaceError, match="the underlying connection has been released"):
+                await work()
+        check(pool)
+
+
+async def test_connect_callback(dsn: str) -> None:
+    async def connect(*args: Any, **kwargs: Any) -> int:
+        return 5
+
+    with pytest.raises(fastpg.InterfaceError, match=r"return an instance of 'fastpg.connection.Connection', got 'int'"):
+        await fastpg.create_pool(dsn, connect=connect)
+
+
+async def test_the_floor_is_kept(dsn: str) -> None:
+    async with fastpg.create_pool(dsn, min_size=2, max_size=3) as pool:
+        async with pool.acquire() as con:
+            pid = con.get_server_pid()
+        victim = next(h._con for h in pool._holders if h._con is not None and h._con.get_server_pid() != pid)
+        lost = victim._client.closed
+        await pool.execute("SELECT pg_terminate_backend($1)", victim.get_server_pid())
+        await asyncio.wait_for(asyncio.shield(lost), WAIT)
+        for _ in range(1000):
+            await asyncio.sleep(0.01)
+            if pool.get_size() == 2 and pool._maintenance_task is None:
+                break
+        assert pool.get_size() == 2
+        check(pool)
+
+
 async def test_the_next_user_sees_a_new_session(dsn: str) -> None:
     async with fastpg.create_pool(dsn, min_size=1, max_size=1) as pool:
         async with pool.acquire() as con:
@@ -173,7 +212,7 @@ async def test_inactive_connections_end(dsn: str) -> None:
 
 async def test_terminate(dsn: str) -> None:
     pool = await fastpg.create_pool(dsn, min_size=1, max_size=1)
-    con = await pool.acquire()
+    con = (await pool.acquire())._con
     waiting = asyncio.ensure_future(pool.fetchval("SELECT 1"))
     await asyncio.sleep(0)
     pool.terminate()
