@@ -232,13 +232,22 @@ class PoolConnectionHolder:
             self._con = None
         in_use, self._in_use = self._in_use, None
         self._timeout = None
-        pool._queue.put(self)
+        if len(pool._holders) > pool._maxsize:
+            self.retire()
+        else:
+            pool._queue.put(self)
         if in_use is not None and not in_use.done():
             in_use.set_result(None)
         if self._con is None:
             pool._keep_floor()
         elif pool._max_inactive and self._inactive is None:
             self._inactive = pool._loop.call_later(pool._max_inactive, self._on_inactive)
+
+    def retire(self) -> None:
+        """Leave the pool, which has been made smaller."""
+        self.terminate()
+        self._con = None
+        self._pool._holders.remove(self)
 
     def _on_inactive(self) -> None:
         self._inactive = None
@@ -391,6 +400,28 @@ class Pool:
     def set_connect_args(self, dsn: str | None = None, **connect_kwargs: Any) -> None:
         """Parameters for connections made from now on; those of today live on (see expire_connections())."""
         self._connect_args, self._connect_kwargs = (dsn,), connect_kwargs
+
+    def resize(self, *, min_size: int | None = None, max_size: int | None = None) -> None:
+        """Change the sizes; None keeps one. Borrowed connections above max_size end when they are released."""
+        low = self._minsize if min_size is None else min_size
+        high = self._maxsize if max_size is None else max_size
+        if high <= 0:
+            raise ValueError("max_size is expected to be greater than zero")
+        if low < 0:
+            raise ValueError("min_size is expected to be greater or equal to zero")
+        if low > high:
+            raise ValueError("min_size is greater than max_size")
+        self._check_init()
+        self._minsize, self._maxsize = low, high
+        while len(self._holders) < high:
+            holder = PoolConnectionHolder(self)
+            self._holders.append(holder)
+            self._queue.put(holder)
+        # The unconnected ones first.
+        for holder in sorted(self._holders, key=PoolConnectionHolder.is_connected):
+            if len(self._holders) > high and self._queue.remove(holder):
+                holder.retire()
+        self._keep_floor()
 
     # -------------------------------------------------------------- the start
 
@@ -578,7 +609,7 @@ class Pool:
         if connection._con is None or connection._holder._proxy is not connection:
             connection._detach()
             return
-        self._check_init()
+        self._check_loop()
         task = self._give_back(connection, timeout)
         if task is not None:
             await asyncio.shield(task)

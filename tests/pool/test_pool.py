@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import threading
 from typing import Any
 
 import pytest
@@ -303,4 +304,47 @@ async def test_many_tasks_with_cancels_and_killed_backends(dsn: str) -> None:
         check(pool)
         answers = await asyncio.gather(*[pool.fetchval("SELECT $1::int", tag) for tag in range(20)])
         assert answers == list(range(20))
+        check(pool)
+
+
+async def test_resize(dsn: str) -> None:
+    async with fastpg.create_pool(dsn, min_size=1, max_size=1) as pool:
+        first = await pool.acquire()
+        waiting = asyncio.ensure_future(pool.acquire())
+        await asyncio.sleep(0)
+        pool.resize(max_size=2)
+        second = await asyncio.wait_for(waiting, WAIT)
+        pool.resize(max_size=1)
+        await pool.release(second)
+        assert pool.get_size() == 1 and len(pool._holders) == 1
+        assert await first.fetchval("SELECT 1") == 1
+        await pool.release(first)
+        check(pool)
+        assert await pool.fetchval("SELECT 2") == 2
+        with pytest.raises(ValueError, match="min_size is greater than max_size"):
+            pool.resize(min_size=2)
+
+
+async def test_max_lifetime(dsn: str) -> None:
+    async with fastpg.create_pool(dsn, min_size=1, max_size=1, max_lifetime=0.01) as pool:
+        pid = await pool.fetchval("SELECT pg_backend_pid()")
+        await asyncio.sleep(0.02)
+        assert await pool.fetchval("SELECT pg_backend_pid()") != pid
+        check(pool)
+
+
+async def test_another_thread_is_refused(dsn: str) -> None:
+    async with fastpg.create_pool(dsn, min_size=1, max_size=1) as pool:
+        errors: list[BaseException] = []
+
+        def run() -> None:
+            try:
+                asyncio.run(pool.fetchval("SELECT 1"))
+            except BaseException as error:
+                errors.append(error)
+
+        thread = threading.Thread(target=run)
+        thread.start()
+        await asyncio.get_running_loop().run_in_executor(None, thread.join)
+        assert len(errors) == 1 and isinstance(errors[0], fastpg.InterfaceError) and "another thread" in str(errors[0])
         check(pool)
