@@ -456,6 +456,10 @@ class Connection(metaclass=ConnectionMeta):
         """The SQL that a pool runs when a connection comes back; a subclass may return another, or ''."""
         return "SELECT pg_advisory_unlock_all();\nCLOSE ALL;\nUNLISTEN *;\nRESET ALL;"
 
+    def _on_release(self) -> None:
+        """A pool takes the connection back, or its borrower has lost it."""
+        self._pool_release_ctr += 1
+
     async def reset(self, *, timeout: float | None = None) -> None:
         """Make the session as new: roll back what is open, then run :meth:`get_reset_query`. timeout in seconds."""
         await self._reset(timeout=timeout)

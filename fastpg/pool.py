@@ -159,7 +159,7 @@ class PoolConnectionHolder:
             # Its borrower closed it or will see it closed, and may never give it back.
             self._proxy._detach()
             self._proxy = None
-            con._pool_release_ctr += 1
+            con._on_release()
             self.put_back()
         elif self._in_use is None:
             self._pool._keep_floor()
@@ -584,7 +584,7 @@ class Pool:
         holder = proxy._holder
         if timeout is None:
             timeout = holder._timeout
-        proxy._detach()._pool_release_ctr += 1
+        proxy._detach()._on_release()
         holder._proxy = None
         rest = holder.release(timeout)
         if rest is None:
