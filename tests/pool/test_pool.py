@@ -348,3 +348,29 @@ async def test_another_thread_is_refused(dsn: str) -> None:
         await asyncio.get_running_loop().run_in_executor(None, thread.join)
         assert len(errors) == 1 and isinstance(errors[0], fastpg.InterfaceError) and "another thread" in str(errors[0])
         check(pool)
+
+
+async def test_cancels_while_a_transaction_is_rolled_back(dsn: str) -> None:
+    chance = random.Random(3)
+    asyncio.get_running_loop().set_exception_handler(lambda *_: None)  # the rollbacks are reported
+    async with fastpg.create_pool(dsn, min_size=0, max_size=2) as pool:
+
+        async def use() -> None:
+            async with pool.acquire() as con:
+                await con.execute("BEGIN; SELECT 1")
+                await con.fetchval("SELECT pg_sleep(0.001)")
+
+        for _ in range(40):
+            tasks = [asyncio.ensure_future(use()) for _ in range(4)]
+            for task in tasks:
+                for _ in range(chance.randrange(25)):
+                    await asyncio.sleep(0)
+                await asyncio.sleep(chance.choice([0, 0.001, 0.003]))
+                task.cancel()
+                await asyncio.sleep(0)
+                task.cancel()
+            await asyncio.wait_for(asyncio.gather(*tasks, return_exceptions=True), WAIT)
+            assert await asyncio.wait_for(pool.fetchval("SELECT 5"), WAIT) == 5
+        while pool._releases:
+            await asyncio.wait_for(asyncio.gather(*pool._releases, return_exceptions=True), WAIT)
+        check(pool)
