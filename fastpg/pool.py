@@ -23,7 +23,7 @@ from typing import Any
 
 from fastpg import connection, exceptions
 from fastpg._holders import HolderQueue
-from fastpg.connect import Deadline
+from fastpg._startup import Deadline
 from fastpg.protocol.operation import SimpleQuery
 from fastpg.protocol.record import Record
 
