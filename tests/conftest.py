@@ -77,6 +77,11 @@ def allowed_skips() -> list[str]:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    if sys.version_info < (3, 11):
+        # asyncio's start_tls() of Python 3.10, when cancelled, forgets the TLS transport that it has made, and the
+        # transport then says that it was not closed. The socket below it is closed.
+        leak = "ignore:Exception ignored in. <function _SSLProtocolTransport.__del__"
+        config.addinivalue_line("filterwarnings", f"{leak}:pytest.PytestUnraisableExceptionWarning")
     config.stash[unexpected] = []
     config.pluginmanager.register(SkipGuard(config, allowed_skips()), "fastpg-skips")
 
