@@ -14,7 +14,9 @@ from typing import Any
 
 from fastpg import cursor, exceptions, transaction
 from fastpg._cancel import send_cancel
+from fastpg._types import TypeCodecMixin, record_maker
 from fastpg.client import ClientProtocol
+from fastpg.codecs._unknown import UnknownTypeError
 from fastpg.codecs.registry import Registry
 from fastpg.connect import Session as WireSession
 from fastpg.connect import open_session
@@ -78,14 +80,14 @@ class ConnectionMeta(type):
         return super().__instancecheck__(instance) or issubclass(type(instance), _ConnectionProxy)
 
 
-class Connection(metaclass=ConnectionMeta):
+class Connection(TypeCodecMixin, metaclass=ConnectionMeta):
     """A connection to one PostgreSQL session. Make it with :func:`connect`.
 
     One operation at a time: a second call while one runs raises InterfaceError.
     """
 
     __slots__ = (
-        "__weakref__", "_addr", "_cache", "_client", "_closed", "_config", "_loop", "_params",
+        "__weakref__", "_addr", "_cache", "_client", "_closed", "_config", "_identity", "_loop", "_params",
         "_pool_release_ctr", "_record_class", "_registry", "_to_close", "_top_xact", "_transport",
     )  # fmt: skip
 
@@ -109,7 +111,8 @@ class Connection(metaclass=ConnectionMeta):
         self._to_close: list[bytes] = []
         self._pool_release_ctr = 0  # what was made before a release is not usable after it
         self._closed = False
-        self._registry = Registry()
+        self._registry = Registry(None, record_maker)
+        self._identity: Any = None
         self._cache = StatementCache(
             loop, config.statement_cache_size, config.max_cached_statement_lifetime, self._on_evicted
         )
@@ -162,7 +165,13 @@ class Connection(metaclass=ConnectionMeta):
                 except (asyncio.CancelledError, GeneratorExit) as error:
                     client.abandon(waiter, error)
                     raise
+                except (UnknownTypeError, exceptions.OutdatedSchemaCacheError) as error:
+                    self._on_type_error(error)
+                    if not isinstance(error, UnknownTypeError):
+                        raise
+                    return await self._resume(error, None)
                 except exceptions.PostgresError as error:
+                    self._on_type_error(error)
                     if not self._is_stale(error):
                         raise
         return (await self._run(query, args, 1, ValueSink(column), timeout))[1]
@@ -180,7 +189,9 @@ class Connection(metaclass=ConnectionMeta):
         with self._section():
             plan = await self._statement(query, limit)
             sink = RecordSink(record_class or self._record_class)
-            result: list[Any] = await self._wait(self._client.run(ExecuteMany(plan, args, sink), self._left(limit)))
+            result: list[Any] = await self._wait(
+                self._client.run(ExecuteMany(plan, args, sink), self._left(limit)), limit
+            )
         return result
 
     async def executemany(
@@ -232,7 +243,9 @@ class Connection(metaclass=ConnectionMeta):
         with self._section():
             plan = await self._statement(query, deadline)
             try:
-                return plan, await self._wait(self._client.query(plan, args, sink, limit, self._left(deadline)))
+                return plan, await self._wait(
+                    self._client.query(plan, args, sink, limit, self._left(deadline)), deadline
+                )
             except exceptions.PostgresError as error:
                 if not self._is_stale(error):
                     raise
@@ -240,7 +253,7 @@ class Connection(metaclass=ConnectionMeta):
             self._cache.remove(query)
             plan = await self._statement(query, deadline)
             return plan, await self._wait(
-                self._client.query(plan, args, sink.again(), limit, self._left(deadline))
+                self._client.query(plan, args, sink.again(), limit, self._left(deadline)), deadline
             )
 
     def _is_stale(self, error: exceptions.PostgresError) -> bool:
@@ -255,13 +268,15 @@ class Connection(metaclass=ConnectionMeta):
         self, plan: StatementPlan, args: tuple[Any, ...], limit: int, sink: Any, timeout: float | None
     ) -> Any:
         deadline = await self._ready(timeout)
-        return await self._wait(self._client.query(plan, args, sink, limit, self._left(deadline)))
+        waiter = self._client.query(plan, args, sink, limit, self._left(deadline))
+        return await self._wait(waiter, deadline)
 
     async def _run_many(
         self, plan: StatementPlan, args: Iterable[Sequence[Any]], sink: Any, timeout: float | None
     ) -> Any:
         deadline = await self._ready(timeout)
-        return await self._wait(self._client.run(ExecuteMany(plan, args, sink), self._left(deadline)))
+        waiter = self._client.run(ExecuteMany(plan, args, sink), self._left(deadline))
+        return await self._wait(waiter, deadline)
 
     async def _run_portal(
         self,
@@ -277,7 +292,8 @@ class Connection(metaclass=ConnectionMeta):
         if sink is None:
             sink = RecordSink(None, keep=False)
         operation = Execute(plan, args, sink, None, limit, portal, step)
-        return await self._wait(self._client.run(operation, self._left(deadline))), operation.is_suspended
+        result = await self._wait(self._client.run(operation, self._left(deadline)), deadline)
+        return result, operation.is_suspended
 
     async def _get_statement(self, query: str, timeout: float | None) -> StatementPlan:
         deadline = await self._ready(timeout)
@@ -297,8 +313,11 @@ class Connection(metaclass=ConnectionMeta):
         return plan
 
     async def _prepare_plan(self, name: str, query: str, deadline: float | None) -> StatementPlan:
+        self._ask_identity()
         try:
             oids, columns = await self._wait(self._client.run(Prepare(name.encode(), query), self._left(deadline)))
+            self._take_identity()
+            await self._learn([*oids, *(column[3] for column in columns or ())], deadline)
         except (asyncio.CancelledError, asyncio.TimeoutError, GeneratorExit):
             # The server may have it by then; to close what is not there is no error.
             if name:
@@ -310,11 +329,16 @@ class Connection(metaclass=ConnectionMeta):
             rows = RowPlan(columns, tuple([lookup(column[3]) for column in columns]))
         return StatementPlan(query, name.encode(), oids, tuple([lookup(oid) for oid in oids]), rows)
 
-    async def _wait(self, waiter: Awaitable[Any]) -> Any:
+    async def _wait(self, waiter: Awaitable[Any], deadline: float | None = None) -> Any:
         try:
             return await waiter
         except (asyncio.CancelledError, GeneratorExit) as error:
             self._client.abandon(waiter, error)
+            raise
+        except UnknownTypeError as error:
+            return await self._resume(error, deadline)
+        except (exceptions.OutdatedSchemaCacheError, exceptions.DatatypeMismatchError) as error:
+            self._on_type_error(error)
             raise
 
     async def _ready(self, timeout: float | None) -> float | None:

@@ -12,7 +12,6 @@ from fastpg.sinks.record import RecordSink, ValueSink
 from fastpg.types import Attribute, Type
 
 if TYPE_CHECKING:
-    from fastpg.codecs.codec import CodecHandle
     from fastpg.connection import Connection
     from fastpg.protocol.operation import StatementPlan
 
@@ -47,10 +46,7 @@ class PreparedStatement:
     def get_parameters(self) -> tuple[Type, ...]:
         """The type of each parameter."""
         self._check_open("get_parameters")
-        return tuple(
-            describe_type(oid, handle)
-            for oid, handle in zip(self._state.parameter_oids, self._state.parameters, strict=True)
-        )
+        return tuple(describe_type(self._connection, oid) for oid in self._state.parameter_oids)
 
     def get_attributes(self) -> tuple[Attribute, ...]:
         """Name and type of each result column; empty when the statement returns no rows."""
@@ -59,8 +55,8 @@ class PreparedStatement:
         if plan is None:
             return ()
         return tuple(
-            Attribute(name, describe_type(column[3], handle))
-            for name, column, handle in zip(plan.names, plan.columns, plan.handles, strict=True)
+            Attribute(name, describe_type(self._connection, column[3]))
+            for name, column in zip(plan.names, plan.columns, strict=True)
         )
 
     async def fetch(self, *args: Any, timeout: float | None = None) -> list[Any]:
@@ -139,9 +135,6 @@ class PreparedStatement:
             self._connection._forget_statement(self._state.name)
 
 
-KINDS = {34: "array", 35: "range", 36: "multirange", 37: "composite"}
-
-
-def describe_type(oid: int, handle: CodecHandle) -> Type:
-    """A Type for an OID and its codec (kind: scalar, array, composite, range or multirange)."""
-    return Type(oid, handle.name, KINDS.get(handle.kind, "scalar"), "pg_catalog" if oid < 16384 else "public")
+def describe_type(connection: Connection, oid: int) -> Type:
+    """A Type for an OID (kind: scalar, array, composite, range or multirange)."""
+    return Type(oid, *connection._registry.describe(oid))

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
 # Arrays of any element (manual, "Arrays"; wire form in array_send): binary when the element is binary, else the text
-# form. Lower bounds are dropped. May import: wire, codec.
+# form. anyarray goes by the element type that the datum names. Lower bounds are dropped. May import: wire, codec, user.
 
 from collections.abc import Mapping, Sized
 from collections.abc import Iterable as IterableABC
@@ -11,7 +11,11 @@ from fastpg.codecs.codec cimport (
     CODEC_ZERO_BASED, FORMAT_BINARY, KIND_ARRAY, KIND_COMPOSITE, KIND_MULTIRANGE, KIND_PATH, KIND_POLYGON,
     KIND_RECORD, Codec, CodecHandle, decode_value, encode_value, malformed,
 )
-from fastpg.wire cimport Out, load_i32, out_begin_value, out_end_value, out_i32, out_value
+from fastpg.codecs.user cimport decode_as_text
+from fastpg.wire cimport Out, load_i32, load_u32, out_begin_value, out_end_value, out_i32, out_value
+
+from fastpg.codecs._unknown import UnknownTypeError
+from fastpg.exceptions import UnsupportedClientFeatureError
 
 cdef enum:
     MAX_DIMENSIONS = 6          # the server's MAXDIM
@@ -70,11 +74,11 @@ cdef object decode_elements(const Codec *self, const Codec *element, const char 
 
 cdef object decode_dimension(const Codec *self, const Codec *element, const int32_t *dims, int32_t ndim,
                              const char **p, const char *end):
-    cdef Py_ssize_t i
+    cdef Py_ssize_t _
     cdef int32_t length
     cdef object item
     cdef list result = []
-    for i in range(dims[0]):
+    for _ in range(dims[0]):
         if ndim > 1:
             item = decode_dimension(self, element, dims + 1, ndim - 1, p, end)
         else:
@@ -191,6 +195,42 @@ cdef object type_of(object error):
         if isinstance(error, kind):
             return kind
     return ValueError
+
+
+# -------------------------------------------------------------------- anyarray
+
+cdef CodecHandle any_array_of(object lookup):
+    return CodecHandle.derive(2277, "anyarray", KIND_ARRAY, FORMAT_BINARY, -1, 0, any_array_decode, any_array_encode,
+                              None, lookup, ())
+
+
+cdef object any_array_decode(const Codec *self, const char *p, Py_ssize_t n):
+    cdef CodecHandle element
+    cdef uint32_t oid
+    if n < 12:
+        return malformed(self, "truncated array header")
+    oid = load_u32(p + 8)
+    element = (<object>self.extra)(oid)
+    if element is None:
+        raise UnknownTypeError(oid)
+    if element.codec.format == FORMAT_BINARY:
+        return decode_elements(self, element.codec, p, n)
+    # Its elements came in a binary form that only some text codecs can be given.
+    return decode_elements(self, in_container(element).codec, p, n)
+
+
+cdef CodecHandle in_container(CodecHandle element):
+    return CodecHandle.derive(element.codec.oid, element.name, KIND_ARRAY, FORMAT_BINARY, -1, 0, contained_decode,
+                              any_array_encode, element, None, ())
+
+
+cdef object contained_decode(const Codec *self, const char *p, Py_ssize_t n):
+    return decode_as_text(self.element, p, n, "anyarray")
+
+
+cdef int any_array_encode(const Codec *self, Out *out, object value) except -1:
+    raise UnsupportedClientFeatureError("input of anyarray is not supported",
+                                        hint="Cast the parameter to an array type.")
 
 
 # ------------------------------------------------------------------------ text

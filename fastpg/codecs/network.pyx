@@ -3,7 +3,7 @@
 
 import ipaddress
 
-from libc.stdint cimport int16_t, uint8_t, uint32_t
+from libc.stdint cimport uint8_t
 
 from fastpg.codecs.codec cimport CODEC_ATOMIC, FORMAT_BINARY, KIND_INET, Codec, malformed, register
 from fastpg.wire cimport Out, load_u32, out_begin_value, out_bytes, out_end_value, out_u8

@@ -1,28 +1,34 @@
 # SPDX-License-Identifier: MIT
 # What is known of types, in three levels: built-in codecs (static, frozen), introspected types of one database
-# (shared between connections, OIDs and names only), and the overlay of one connection (user codecs, its client
-# encoding, and all that derives from them). May import: wire, codec, array, range, composite, exceptions.
+# (knowledge.py: shared between connections, OIDs and names only), and the overlay of one connection (user codecs, its
+# client encoding, and all that derives from them). May import: wire, codec, array, range, composite, textform, user,
+# knowledge, exceptions.
 
 import codecs as python_codecs
-import threading
+from functools import partial
 
 from libc.stdint cimport uint32_t
 
-from fastpg.codecs.array cimport array_of
+from fastpg.codecs.array cimport any_array_of, array_of
 from fastpg.codecs.codec cimport (
-    CODEC_ATOMIC, CODEC_ZERO_BASED, FORMAT_BINARY, FORMAT_TEXT, KIND_ARRAY, KIND_JSON, KIND_TEXT, Codec,
-    CodecHandle, builtin, register,
+    CODEC_ATOMIC, CODEC_ZERO_BASED, FORMAT_BINARY, FORMAT_TEXT, KIND_ARRAY, KIND_COMPOSITE, KIND_JSON, KIND_MULTIRANGE,
+    KIND_PYTHON, KIND_RANGE, KIND_RECORD, KIND_TEXT, Codec, CodecHandle, builtin, register,
 )
-from fastpg.codecs.composite cimport composite_of, record_of
+from fastpg.codecs.composite cimport Members, composite_of, record_of
 from fastpg.codecs.range cimport multirange_of, range_of
 from fastpg.codecs.text cimport text_decode, text_encode
+from fastpg.codecs.textform cimport alias_of, resolve, scalar_in_text
+from fastpg.codecs.user cimport base_of, builtin_codec, over_base, user_codec, user_in_text
 from fastpg.wire cimport Out, out_value
 
 from fastpg.codecs._oids import ARRAYS, NAMES, RANGES
-from fastpg.exceptions import InterfaceError, UnrepresentableValueError
+from fastpg.codecs.hstore import HSTORE, hstore_from_binary, hstore_to_binary
+from fastpg.codecs.knowledge import TypeKnowledge
+from fastpg.exceptions import InterfaceError, UnrepresentableValueError, UnsupportedClientFeatureError
 
 cdef enum:
     MAX_DEPTH = 64              # of types within types: the server's answers may be cyclic
+    ANYARRAY = 2277
 
 # Handles of the static containers: they live as long as the process.
 cdef list _keep = []
@@ -56,60 +62,6 @@ def build_static_containers() -> None:
                                       CodecHandle.borrow(<Codec *>builtin(element)), delimiter))
 
 
-# ------------------------------------------------------------ level 2: shared
-
-class TypeInfo:
-    """One introspected type. kind: scalar, array, composite, range, multirange, domain or enum."""
-
-    __slots__ = ("attributes", "delimiter", "element", "has_binary", "kind", "name", "oid", "schema")
-
-    def __init__(self, oid, name, schema, kind, element=0, attributes=(), delimiter=",", has_binary=True):
-        self.oid = oid
-        self.name = name
-        self.schema = schema
-        self.kind = kind
-        self.element = element              # element, range bound, range of a multirange, or base type
-        self.attributes = attributes        # ((name, OID), ...) of a composite
-        self.delimiter = delimiter
-        self.has_binary = has_binary
-
-
-class TypeKnowledge:
-    """Introspected types of one database, for all its connections and threads. epoch grows with each reload."""
-
-    def __init__(self):
-        self._lock = threading.Lock()
-        self._types = {}
-        self.epoch = 0
-
-    def get(self, oid):
-        """The TypeInfo of an OID, or None."""
-        return self._types.get(oid)
-
-    def add(self, types) -> None:
-        """Add what was introspected."""
-        with self._lock:
-            self._types = {**self._types, **{info.oid: info for info in types}}
-
-    def reload(self) -> None:
-        """Forget everything: the schema has changed."""
-        with self._lock:
-            self._types = {}
-            self.epoch += 1
-
-
-_knowledge_lock = threading.Lock()
-_knowledge = {}
-
-
-def knowledge_for(key) -> TypeKnowledge:
-    """The shared knowledge of (server identity, database)."""
-    with _knowledge_lock:
-        if key not in _knowledge:
-            _knowledge[key] = TypeKnowledge()
-        return _knowledge[key]
-
-
 # ------------------------------------------------------ level 3: a connection
 
 # PostgreSQL's names for encodings whose Python name is another (manual, "Character Set Support").
@@ -133,7 +85,8 @@ def python_encoding(name: str) -> str:
     try:
         return python_codecs.lookup(ENCODINGS.get(name.lower().replace("-", "_"), name)).name
     except LookupError:
-        raise InterfaceError(f"client_encoding {name!r} has no codec in Python: SET client_encoding TO 'UTF8'") from None
+        raise InterfaceError(
+            f"client_encoding {name!r} has no codec in Python: SET client_encoding TO 'UTF8'") from None
 
 
 cdef object encoded_decode(const Codec *self, const char *p, Py_ssize_t n):
@@ -154,15 +107,69 @@ cdef int encoded_encode(const Codec *self, Out *out, object value) except -1:
     return out_value(out, p, len(data))
 
 
+# --------------------------------------------------------------------- text form
+
+cdef CodecHandle in_text(CodecHandle handle):
+    """The codec of a type in its text form, for a container that can only travel as text."""
+    cdef CodecHandle origin = resolve(handle)
+    cdef CodecHandle twin = None
+    cdef Members members
+    cdef int kind = origin.codec.kind
+    if handle.codec.format == FORMAT_TEXT:
+        return handle
+    if kind == KIND_ARRAY and origin.codec.element != NULL and not origin.codec.flags & CODEC_ZERO_BASED:
+        twin = array_of(origin.codec.oid, origin.name, in_text(element_of(origin)), chr(origin.codec.delimiter))
+    elif kind == KIND_RANGE:
+        twin = range_of(origin.codec.oid, origin.name, in_text(element_of(origin)))
+    elif kind == KIND_MULTIRANGE:
+        twin = multirange_of(origin.codec.oid, origin.name, in_text(element_of(origin)))
+    elif kind == KIND_COMPOSITE:
+        members = <Members>origin.codec.extra
+        twin = composite_of(origin.codec.oid, origin.name, members.names,
+                            tuple([in_text(member) for member in members.handles]), members.make, members.schema)
+    elif kind == KIND_PYTHON:
+        base = base_of(origin)
+        if base is not None and (<CodecHandle>base).codec.kind == KIND_COMPOSITE:
+            twin = over_base(origin, in_text(base))
+        else:
+            twin = user_in_text(origin)
+    elif origin.codec.oid == ANYARRAY:
+        # The text does not say of what it is an array: it stays a str.
+        twin = CodecHandle.derive(ANYARRAY, origin.name, KIND_TEXT, FORMAT_TEXT, -1, CODEC_ATOMIC, text_decode,
+                                  text_encode, None, None, ())
+    elif kind != KIND_RECORD:
+        twin = scalar_in_text(origin)
+    if twin is None:
+        raise UnsupportedClientFeatureError(
+            f"type {handle.name!r} cannot be used inside a type that has only a text form: its own text form is not "
+            "known", hint="Cast it to text in the query.")
+    return alias_of(twin, handle.codec.oid, handle.name) if origin is not handle else twin
+
+
+cdef CodecHandle element_of(CodecHandle handle):
+    # The handle of a container's element: its own, or a static one.
+    element = (<tuple>handle.children)[1] if handle.children is not None else None
+    return element if element is not None else CodecHandle.borrow(<Codec *>handle.codec.element)
+
+
+# The prosrc of the functions whose binary form is the text itself.
+TEXT_SEND = frozenset(["textsend", "varcharsend", "bpcharsend", "namesend", "enum_send", "unknownsend", "cstring_send"])
+
+
 cdef class Registry:
-    """OID -> codec for one connection."""
-    cdef dict overlay           # OID -> CodecHandle, before the built-ins
+    """OID -> codec for one connection.
+
+    make_composite: (attribute names) -> (tuple of values) -> what a composite value becomes; None: the tuple itself.
+    """
+    cdef dict overlay           # OID -> CodecHandle: what has been derived
+    cdef dict custom            # OID -> (kind, ...): what the user has set, see set_python() and set_alias()
     cdef str encoding           # Python codec when it is not UTF-8
     cdef readonly object knowledge
-    cdef object make_composite  # (names) -> (values) -> the value
+    cdef object make_composite
 
     def __init__(self, knowledge=None, make_composite=None):
         self.overlay = {}
+        self.custom = {}
         self.knowledge = TypeKnowledge() if knowledge is None else knowledge
         self.make_composite = make_composite
 
@@ -174,9 +181,18 @@ cdef class Registry:
         """The codec of a type; one that gives the text form as str when nothing is known of it."""
         handle = self.find(oid, 0)
         if handle is None:
-            handle = self.text_handle(oid, NAMES.get(oid, f"type {oid}"))
+            handle = self.text_handle(oid, NAMES.get(oid, f"type {oid}"), FORMAT_TEXT)
             self.overlay[oid] = handle
         return handle
+
+    def lookup_builtin(self, oid: int):
+        """The built-in codec of a type in the client encoding, whatever the user has set for it."""
+        cdef const Codec *codec = builtin(oid)
+        if codec == NULL:
+            raise LookupError(f"no built-in codec for OID {oid}")
+        plain = Registry(self.knowledge)
+        (<Registry>plain).encoding = self.encoding
+        return (<Registry>plain).find(oid, 0)
 
     cdef object find(self, uint32_t oid, int depth):
         cdef const Codec *codec
@@ -184,53 +200,78 @@ cdef class Registry:
             handle = self.overlay.get(oid)
             if handle is not None:
                 return handle
-        codec = builtin(oid)
-        if codec != NULL and self.encoding is None:
-            return CodecHandle.borrow(<Codec *>codec)
         if depth > MAX_DEPTH:
             raise InterfaceError(f"type with OID {oid} is nested more than {MAX_DEPTH} levels deep")
-        handle = self.in_encoding(oid, codec, depth) if codec != NULL else self.introspected(oid, depth)
+        if oid in self.custom:
+            handle = self.customized(oid, depth)
+        else:
+            handle = self.uncustomized(oid, depth)
+            codec = builtin(oid)
+            if codec != NULL and handle is not None and (<CodecHandle>handle).codec == codec:
+                return handle
         if handle is not None:
             self.overlay[oid] = handle
         return handle
 
-    cdef CodecHandle text_handle(self, uint32_t oid, str name):
-        if self.encoding is not None:
-            return CodecHandle.derive(oid, name, KIND_TEXT, FORMAT_TEXT, -1, CODEC_ATOMIC, encoded_decode, encoded_encode,
-                                      None, self.encoding, ())
-        return CodecHandle.derive(oid, name, KIND_TEXT, FORMAT_TEXT, -1, CODEC_ATOMIC, text_decode, text_encode, None,
-                                  None, ())
+    cdef object uncustomized(self, uint32_t oid, int depth):
+        cdef const Codec *codec = builtin(oid)
+        if codec == NULL:
+            return self.introspected(oid, depth)
+        if self.encoding is None and not self.custom and not by_lookup(codec):
+            return CodecHandle.borrow(<Codec *>codec)
+        return self.rebuilt(codec, depth)
 
-    cdef object in_encoding(self, uint32_t oid, const Codec *codec, int depth):
+    cdef CodecHandle text_handle(self, uint32_t oid, str name, int format):
+        if self.encoding is not None:
+            return CodecHandle.derive(oid, name, KIND_TEXT, format, -1, CODEC_ATOMIC, encoded_decode, encoded_encode,
+                                      None, self.encoding, ())
+        return CodecHandle.derive(oid, name, KIND_TEXT, format, -1, CODEC_ATOMIC, text_decode, text_encode, None, None,
+                                  ())
+
+    cdef object rebuilt(self, const Codec *codec, int depth):
+        # A built-in codec as this connection has it: its encoding, its own records, its user's elements.
         cdef CodecHandle element
-        if codec.kind == KIND_TEXT or codec.kind == KIND_JSON:
+        cdef uint32_t oid = codec.oid
+        if oid == ANYARRAY:
+            return any_array_of(self.lookup)
+        if codec.kind == KIND_RECORD:
+            return record_of(self.lookup)
+        if self.encoding is not None and (codec.kind == KIND_TEXT or codec.kind == KIND_JSON):
             return CodecHandle.derive(oid, codec.name.decode(), KIND_TEXT, codec.format, -1, CODEC_ATOMIC,
                                       encoded_decode, encoded_encode, None, self.encoding, ())
-        if codec.kind == KIND_ARRAY and not codec.flags & CODEC_ZERO_BASED:
+        if codec.element != NULL and not codec.flags & CODEC_ZERO_BASED:
             element = self.find(codec.element.oid, depth + 1)
             if element.codec != codec.element:
-                return array_of(oid, codec.name.decode(), element, chr(codec.delimiter))
+                if codec.kind == KIND_ARRAY:
+                    return array_of(oid, codec.name.decode(), element, chr(codec.delimiter))
+                if codec.kind == KIND_RANGE:
+                    return range_of(oid, codec.name.decode(), element)
+                if codec.kind == KIND_MULTIRANGE:
+                    return multirange_of(oid, codec.name.decode(), element)
         return CodecHandle.borrow(<Codec *>codec)
 
     cdef object introspected(self, uint32_t oid, int depth):
         cdef CodecHandle element
-        if oid == 2249:
-            return record_of(self.lookup)
         info = self.knowledge.get(oid)
         if info is None:
             return None
         if info.kind == "enum" or info.kind == "scalar":
-            return self.text_handle(oid, info.name)
+            # What the server sends as its text may be asked for in binary: then it can be part of anything.
+            return self.text_handle(oid, info.name, FORMAT_BINARY if info.send in TEXT_SEND else FORMAT_TEXT)
         if info.kind == "composite":
             members = []
+            text = False
             for _, member in info.attributes:
                 element = self.find(member, depth + 1)
                 if element is None:
                     return None
+                text = text or element.codec.format == FORMAT_TEXT
                 members.append(element)
+            if text:
+                members = [in_text(handle) for handle in members]
             names = tuple([name for name, _ in info.attributes])
             make = self.make_composite(names) if self.make_composite is not None else None
-            return composite_of(oid, info.name, names, tuple(members), make)
+            return composite_of(oid, info.name, names, tuple(members), make, info.schema)
         element = self.find(info.element, depth + 1)
         if element is None:
             return None
@@ -240,7 +281,48 @@ cdef class Registry:
             return range_of(oid, info.name, element)
         if info.kind == "multirange":
             return multirange_of(oid, info.name, element)
-        return element          # a domain is its base type
+        return alias_of(element, oid, info.name)        # a domain: its base type
+
+    # -------------------------------------------------------------- the user's
+
+    def set_python(self, oid: int, name: str, encoder, decoder, format: str) -> None:
+        """A user's codec for a type. format: text, binary or tuple. InterfaceError when the type has no tuples."""
+        base = self.uncustomized(oid, 0)
+        user_codec(oid, name, encoder, decoder, format, base, self.encoding)
+        self.custom[oid] = ("python", name, encoder, decoder, format)
+        self.overlay.clear()
+
+    def set_alias(self, oid: int, name: str, codec_name: str, format) -> None:
+        """The codec of another type, by name. format: text, binary or None for either.
+
+        InterfaceError when there is none of that name and format.
+        """
+        target = ALIASES.get(codec_name, codec_name)
+        if target != HSTORE:
+            found = builtin_named(target)
+            if found is None or format is not None and format not in formats_of(found):
+                raise InterfaceError(f"cannot alias {name} to {codec_name}: there is no {format or 'text'} codec for "
+                                     f"{codec_name}")
+            target = found.oid
+        self.custom[oid] = ("alias", name, target)
+        self.overlay.clear()
+
+    def reset(self, oid: int) -> None:
+        """The type's own codec again."""
+        self.custom.pop(oid, None)
+        self.overlay.clear()
+
+    cdef object customized(self, uint32_t oid, int depth):
+        spec = self.custom[oid]
+        if spec[0] == "python":
+            return user_codec(oid, spec[1], spec[2], spec[3], spec[4], self.uncustomized(oid, depth), self.encoding)
+        if spec[2] == HSTORE:
+            encoding = self.encoding or "utf-8"
+            return user_codec(oid, spec[1], partial(hstore_to_binary, encoding=encoding),
+                              partial(hstore_from_binary, encoding=encoding), "binary", None, None)
+        return builtin_codec(oid, spec[1], self.find(spec[2], depth + 1))
+
+    # ----------------------------------------------------------------- knowledge
 
     def missing(self, oids) -> list:
         """Those OIDs, and the members of what is known, of which nothing is known."""
@@ -265,6 +347,35 @@ cdef class Registry:
         """What introspection has found, for all connections to this database."""
         self.knowledge.add(types)
 
+    def use(self, knowledge) -> None:
+        """Go by this knowledge from here on."""
+        if knowledge is not self.knowledge:
+            self.knowledge = knowledge
+            self.overlay.clear()
+
+    def describe(self, oid: int) -> tuple:
+        """(name, kind, schema) of a type for its users: a domain is its base type, an array the name of its element
+        with brackets. kind: scalar, array, composite, range or multirange.
+        """
+        cdef const Codec *codec = builtin(oid)
+        info = self.knowledge.get(oid)
+        if info is not None:
+            if info.kind == "domain":
+                return self.describe(info.element)
+            if info.kind == "array":
+                return f"{self.describe_element(info.element)}[]", "array", info.schema
+            return info.name, "scalar" if info.kind == "enum" else info.kind, info.schema
+        if codec == NULL:
+            return NAMES.get(oid, f"type {oid}"), "scalar", "pg_catalog" if oid < 16384 else "public"
+        if codec.kind == KIND_ARRAY and not codec.flags & CODEC_ZERO_BASED:
+            return f"{codec.element.name.decode()}[]", "array", "pg_catalog"
+        return codec.name.decode(), KIND_NAMES.get(codec.kind, "scalar"), "pg_catalog"
+
+    def describe_element(self, oid: int) -> str:
+        """The name of an array's element: a domain keeps its own."""
+        info = self.knowledge.get(oid)
+        return info.name if info is not None else self.describe(oid)[0]
+
     def set_encoding(self, name: str) -> None:
         """Text in another client_encoding goes through Python's codecs."""
         if name.upper() in ("UTF8", "UTF-8", "UNICODE"):
@@ -274,5 +385,33 @@ cdef class Registry:
         self.overlay.clear()
 
     def clear(self) -> None:
-        """Forget what has been derived."""
+        """Forget what has been derived; what the user has set stays."""
         self.overlay.clear()
+
+
+KIND_NAMES = {KIND_RANGE: "range", KIND_MULTIRANGE: "multirange", KIND_COMPOSITE: "composite"}
+# SQL's names of types beside their own.
+ALIASES = {"int": "int4", "integer": "int4", "smallint": "int2", "bigint": "int8", "real": "float4", "float": "float8",
+           "double precision": "float8", "decimal": "numeric", "boolean": "bool", "bit varying": "varbit",
+           "character": "bpchar", "character varying": "varchar", "timestamp without time zone": "timestamp",
+           "timestamp with time zone": "timestamptz", "time without time zone": "time",
+           "time with time zone": "timetz", "lsn": "pg_lsn"}
+
+
+cdef object builtin_named(str name):
+    for oid, known in NAMES.items():
+        if known == name and builtin(oid) != NULL and builtin(oid).element == NULL and oid != ANYARRAY:
+            return CodecHandle.borrow(<Codec *>builtin(oid))
+    return None
+
+
+cdef tuple formats_of(CodecHandle handle):
+    if handle.codec.kind == KIND_TEXT or handle.codec.kind == KIND_JSON:
+        return ("text", "binary") if handle.codec.format == FORMAT_BINARY else ("text",)
+    return ("binary",)
+
+
+cdef bint by_lookup(const Codec *codec) noexcept:
+    # Records and anyarray name their types in the datum: each connection looks them up by itself.
+    return codec.kind == KIND_RECORD or codec.oid == ANYARRAY or (
+        codec.element != NULL and codec.element.kind == KIND_RECORD)

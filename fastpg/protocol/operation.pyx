@@ -441,7 +441,10 @@ cdef class ExecuteMany(Operation):
 
     cdef int on_ready(self) except -1:
         if self.error is None and not self.discard:
-            self.result = self.sink.finish()
+            try:
+                self.result = self.sink.finish()
+            except Exception as error:
+                self.error = error
         return self.deliver()
 
 

@@ -10,6 +10,7 @@ from fastpg.protocol.record cimport record_new, record_set
 from fastpg.protocol.row cimport RowPlan, RowSink, raise_in_row, raise_truncated, raise_wrong_size, row_fields
 from fastpg.wire cimport load_f64, load_i32, load_i64, load_u16
 
+from fastpg.codecs._unknown import UnknownTypeError
 from fastpg.protocol.record import Record
 
 cdef extern from "Python.h":
@@ -26,6 +27,8 @@ cdef class RecordSink(RowSink):
     cdef object record_class
     cdef bint keep
     cdef list result
+    cdef list kept              # rows as they came, from the first one that holds an unknown type on
+    cdef object unknown         # its UnknownTypeError
 
     def __init__(self, record_class, *, keep=True):
         self.record_class = Record if record_class is None else record_class
@@ -38,17 +41,38 @@ cdef class RecordSink(RowSink):
 
     cdef int rows(self, const char *p, const char *end) except -1:
         cdef Py_ssize_t column = 0
+        cdef Py_ssize_t before
         if not self.keep:
             return 0
+        if self.kept is not None:
+            self.kept.append(p[:end - p])
+            return 0
+        before = len(self.result)
         try:
             decode_records(self.record_class, self.plan, self.result, p, end, &column)
+        except UnknownTypeError as error:
+            del self.result[before:]
+            self.kept = [p[:end - p]]
+            self.unknown = error
         except Exception as error:
             raise_in_row(self.plan, column, error)
         return 0
 
     cdef object finish(self):
+        if self.unknown is not None:
+            raise UnknownTypeError(*self.unknown.oids, sink=self)
         result, self.result = self.result, []
         return result
+
+    def resume(self):
+        """Go on with the rows that were kept, now that their types are known; the result, or UnknownTypeError again."""
+        cdef bytes data
+        cdef const char *p
+        kept, self.kept, self.unknown = self.kept, None, None
+        for data in kept:
+            p = data
+            self.rows(p, p + len(data))
+        return self.finish()
 
 
 cdef inline PyObject *decode_field(const Codec *codec, const char *p, Py_ssize_t n) except NULL:
@@ -112,6 +136,8 @@ cdef class ValueSink(RowSink):
     cdef Py_ssize_t index
     cdef bint filled
     cdef object value
+    cdef bytes kept             # the value as it came, when it holds an unknown type
+    cdef object unknown         # its UnknownTypeError
 
     def __init__(self, column=0):
         self.column = column
@@ -166,6 +192,9 @@ cdef class ValueSink(RowSink):
                     raise_wrong_size(codec, n)
                 try:
                     self.value = codec.decode(codec, p, n)
+                except UnknownTypeError as error:
+                    self.kept = p[:n]
+                    self.unknown = error
                 except Exception as error:
                     raise_in_row(self.plan, i, error)
             p += n
@@ -174,4 +203,18 @@ cdef class ValueSink(RowSink):
         return 0
 
     cdef object finish(self):
+        if self.unknown is not None:
+            raise UnknownTypeError(*self.unknown.oids, sink=self)
         return self.value
+
+    def resume(self):
+        """Decode the value that was kept, now that its types are known; it, or UnknownTypeError again."""
+        cdef Py_ssize_t wanted = self.resolve()
+        cdef const Codec *codec = self.plan.codecs[wanted]
+        cdef const char *p = self.kept
+        try:
+            return codec.decode(codec, p, len(self.kept))
+        except UnknownTypeError as error:
+            raise UnknownTypeError(*error.oids, sink=self) from None
+        except Exception as error:
+            raise_in_row(self.plan, wanted, error)
