@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
-from fastpg import exceptions, introspection
+from fastpg import _shapes, exceptions, introspection
 from fastpg.codecs._oids import NAMES
 from fastpg.codecs._unknown import UnknownTypeError
 from fastpg.codecs.codec import builtin_handle
@@ -261,6 +261,7 @@ class TypeCodecMixin:
     def _forget_types(self) -> None:
         # The others that share the knowledge hear of it from the knowledge.
         self._drop_type_caches()
+        _shapes.clear()
         self._registry.knowledge.reload()
 
     def _drop_type_caches(self) -> None:

@@ -6,13 +6,13 @@ from __future__ import annotations
 import asyncio
 import itertools
 import warnings
-from collections.abc import Awaitable, Generator, Iterable, Sequence
+from collections.abc import Awaitable, Generator, Hashable, Iterable, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from fastpg import cursor, exceptions, transaction
+from fastpg import _shapes, cursor, exceptions, transaction
 from fastpg._cancel import send_cancel
 from fastpg._types import TypeCodecMixin, record_maker
 from fastpg.client import ClientProtocol
@@ -22,6 +22,7 @@ from fastpg.connect import Session as WireSession
 from fastpg.connect import open_session
 from fastpg.dsn import parse
 from fastpg.prepared_stmt import PreparedStatement
+from fastpg.protocol.oneshot import FirstExecute
 from fastpg.protocol.operation import CloseStatements, Execute, ExecuteMany, Prepare, SimpleQuery, StatementPlan
 from fastpg.protocol.record import Record, check_record_class
 from fastpg.protocol.row import RowPlan
@@ -241,6 +242,13 @@ class Connection(TypeCodecMixin, metaclass=ConnectionMeta):
     ) -> tuple[StatementPlan, Any]:
         deadline = await self._ready(timeout)
         with self._section():
+            if self._cache.get(query) is None:
+                first = self._guess(query, args, sink, limit)
+                if first is not None:
+                    done, result = await self._run_first(first, deadline)
+                    if done:
+                        return first.statement, result
+                    sink = sink.again()
             plan = await self._statement(query, deadline)
             try:
                 return plan, await self._wait(
@@ -255,6 +263,58 @@ class Connection(TypeCodecMixin, metaclass=ConnectionMeta):
             return plan, await self._wait(
                 self._client.query(plan, args, sink.again(), limit, self._left(deadline)), deadline
             )
+
+    def _shape_key(self, query: str) -> Hashable:
+        # Whoever connects like this sees the same tables, as long as nobody sets another search_path.
+        params = self._params
+        settings = params.server_settings
+        return self._addr, params.database, params.user, settings.get("search_path"), settings.get("options"), query
+
+    def _guess(self, query: str, args: tuple[Any, ...], sink: Any, limit: int) -> FirstExecute | None:
+        """What runs a statement that is new here but not to others. Not in a transaction: a wrong guess ends it."""
+        size = self._config.max_cacheable_statement_size
+        if self.is_in_transaction() or size and len(query) > size:
+            return None
+        shape = _shapes.get(self._shape_key(query))
+        if shape is None:
+            return None
+        oids, columns = shape
+        if self._registry.missing([*oids, *(column[3] for column in columns or ())]):
+            return None
+        name = self._get_unique_id("stmt") if self._config.statement_cache_size else ""
+        return FirstExecute(self._plan(name, query, oids, columns), args, sink, partial(_replan, self._registry), limit)
+
+    async def _run_first(self, first: FirstExecute, deadline: float | None) -> tuple[bool, Any]:
+        """Whether it ran, and its result; if not, nothing has happened on the server."""
+        query, name = first.query, first.statement.name
+        try:
+            result = await self._wait(self._client.run(first, self._left(deadline)), deadline)
+        except (asyncio.CancelledError, asyncio.TimeoutError, GeneratorExit):
+            self._forget_statement(name)
+            raise
+        except Exception as error:
+            refused = isinstance(error, exceptions.PostgresError) and not first.bound
+            unsent = isinstance(error, (exceptions.DataError, exceptions.InterfaceError)) and not first.phase
+            if refused or unsent or first.stale:
+                _shapes.forget(self._shape_key(query))
+                if first.parsed:
+                    self._forget_statement(name)
+                if first.stale or self.is_closed():
+                    raise
+                return False, None
+            if isinstance(error, exceptions.PostgresError):
+                self._keep_first(first)
+            else:
+                self._forget_statement(name)
+            raise
+        self._keep_first(first)
+        return True, result
+
+    def _keep_first(self, first: FirstExecute) -> None:
+        plan = first.statement
+        _shapes.put(self._shape_key(plan.query), (plan.parameter_oids, plan.plan.columns if plan.plan else None))
+        if plan.name:
+            self._cache.put(plan.query, plan)
 
     def _is_stale(self, error: exceptions.PostgresError) -> bool:
         stale = isinstance(
@@ -323,6 +383,12 @@ class Connection(TypeCodecMixin, metaclass=ConnectionMeta):
             if name:
                 self._forget_statement(name.encode())
             raise
+        size = self._config.max_cacheable_statement_size
+        if not size or len(query) <= size:
+            _shapes.put(self._shape_key(query), (oids, columns))
+        return self._plan(name, query, oids, columns)
+
+    def _plan(self, name: str, query: str, oids: tuple[int, ...], columns: tuple[Any, ...] | None) -> StatementPlan:
         lookup = self._registry.lookup_or_text
         rows = None
         if columns is not None:
@@ -416,7 +482,7 @@ class Connection(TypeCodecMixin, metaclass=ConnectionMeta):
             self._forget_statement(plan.name)
 
     def _forget_statement(self, name: bytes) -> None:
-        if not self._closed:
+        if name and not self._closed:
             self._to_close.append(name)
 
     def _forget_portal(self, portal: bytes) -> None:
@@ -544,6 +610,13 @@ class Connection(TypeCodecMixin, metaclass=ConnectionMeta):
         warnings.warn(f"unclosed connection {self!r}", ResourceWarning, stacklevel=2, source=self)
         if not self._loop.is_closed():
             self._loop.call_soon_threadsafe(client.abort)
+
+
+def _replan(registry: Registry, columns: tuple[Any, ...]) -> RowPlan | None:
+    # Of the registry alone: an operation must not keep a forgotten connection alive.
+    if registry.missing([column[3] for column in columns]):
+        return None
+    return RowPlan(columns, tuple([registry.lookup_or_text(column[3]) for column in columns]))
 
 
 async def connect(

@@ -44,6 +44,7 @@ LAYERS: dict[str, list[str]] = {
     "fastpg.tls": [*BASE, *PARAMETERS],
     "fastpg.security": [*BASE, *PARAMETERS],
     "fastpg._holders": [],
+    "fastpg._shapes": [],
     "fastpg._types": ["*"],
     "fastpg._cancel": ["fastpg.exceptions*", "fastpg.connect", "fastpg._startup"],
     "fastpg._*": [*BASE, *PARAMETERS, "fastpg._*", "fastpg.protocol.auth", "fastpg.protocol.session", "fastpg.client"],

@@ -1,15 +1,18 @@
 # SPDX-License-Identifier: MIT
 # A statement whose parameter and column types are known beforehand: parsed, run and closed in one go, under one Sync.
 # So it needs one round trip, stays whole behind a pooler that hands out transactions, and leaves the unnamed statement
-# alone, which may be a user's. May import: frontend, backend, operation, row.
+# alone, which may be a user's. And the first use of a statement that another connection has described already.
+# May import: frontend, backend, operation, row, exceptions.
 
 from libc.stdint cimport uint8_t
 
 from fastpg.protocol cimport backend
 from fastpg.protocol.backend cimport expect_empty
-from fastpg.protocol.frontend cimport write_close, write_execute, write_parse, write_sync
-from fastpg.protocol.operation cimport FILL_DONE, Execute
+from fastpg.protocol.frontend cimport write_close, write_describe, write_execute, write_parse, write_sync
+from fastpg.protocol.operation cimport FILL_DONE, Execute, RowPlan, StatementPlan
 from fastpg.wire cimport Out
+
+from fastpg.exceptions import InvalidCachedStatementError
 
 
 cdef class OneShot(Execute):
@@ -33,3 +36,74 @@ cdef class OneShot(Execute):
         if tag == backend.PARSE_COMPLETE or tag == backend.CLOSE_COMPLETE:
             return expect_empty(tag, n)
         return Execute.on_message(self, tag, p, n)
+
+
+cdef class FirstExecute(Execute):
+    """Parse, Describe, Bind, Execute, Sync: a statement whose plan is a guess. The result is the sink's.
+
+    The parameter types are the plan's by Parse. The rows are those that the server describes: when they are others,
+    replan(columns) gives the RowPlan for them and `statement` becomes another one. None when it cannot: they are not
+    read then, and the error is InvalidCachedStatementError.
+    """
+
+    cdef object replan
+    cdef readonly bint parsed           # the server has the statement
+    cdef readonly bint bound            # and has begun to run it
+    cdef readonly bint stale            # the rows are others than `statement` says
+    cdef bint described
+
+    def __init__(self, StatementPlan statement, args, sink, replan, limit=0, waiter=None):
+        Execute.__init__(self, statement, args, sink, waiter, limit)
+        self.replan = replan
+
+    cdef int fill(self, Out *out) except -1:
+        write_parse(out, self.statement.name, self.statement.query.encode(), self.statement.parameter_oids)
+        write_describe(out, b"S", self.statement.name)
+        self.statement.write_query(out, self.args, self.limit)
+        self.args = None
+        self.syncs = 1
+        return FILL_DONE
+
+    cdef int on_rows(self, const char *p, const char *end) except -1:
+        if not self.bound:
+            return self.unexpected(backend.DATA_ROW)
+        if self.stale:
+            return 0
+        return Execute.on_rows(self, p, end)
+
+    cdef int on_message(self, uint8_t tag, const char *p, Py_ssize_t n) except -1:
+        if tag == backend.PARSE_COMPLETE and not self.parsed:
+            self.parsed = True
+            return expect_empty(tag, n)
+        if tag == backend.PARAMETER_DESCRIPTION and self.parsed and not self.described:
+            backend.parse_parameter_description(p, n)
+            return 0
+        if tag == backend.ROW_DESCRIPTION and self.parsed and not self.described:
+            return self.rows_are(backend.parse_row_description(p, n))
+        if tag == backend.NO_DATA and self.parsed and not self.described:
+            expect_empty(tag, n)
+            return self.rows_are(None)
+        if tag == backend.BIND_COMPLETE and self.described:
+            self.bound = True
+        elif not self.bound:
+            return self.unexpected(tag)
+        return Execute.on_message(self, tag, p, n)
+
+    cdef int rows_are(self, object columns) except -1:
+        cdef StatementPlan guess = self.statement
+        cdef RowPlan plan = guess.plan
+        self.described = True
+        if columns is None:
+            plan = None
+        elif plan is None or columns != plan.columns:
+            plan = self.replan(columns)
+            if plan is None or plan.formats != (guess.plan.formats if guess.plan is not None else b"\0\0"):
+                # The rows come in the formats of the guess: some values could not be read.
+                self.stale = True
+                return self.on_error(InvalidCachedStatementError(
+                    "cached statement plan is invalid due to a database schema or configuration change"))
+        if plan is not guess.plan:
+            self.statement = StatementPlan(guess.query, guess.name, guess.parameter_oids, guess.parameters, plan)
+        if plan is not None:
+            self.sink.begin(plan)
+        return 0

@@ -65,6 +65,7 @@ cdef class StatementPlan:
 cdef class SimpleQuery(Operation):
     cdef bytes sql
     cdef bint copy_refused
+    cdef bint answered              # the server has told how a statement ended
 
 cdef class Prepare(Operation):
     cdef bytes name
@@ -81,6 +82,7 @@ cdef class Execute(Operation):
     cdef bytes portal               # None: Bind the unnamed portal; else see portal_step
     cdef int portal_step            # PORTAL_*
     cdef bint suspended
+    cdef bint answered              # the server has told how it ended
 
     @staticmethod
     cdef Execute new(StatementPlan statement, object args, RowSink sink, object waiter, uint32_t limit)
@@ -94,7 +96,8 @@ cdef class ExecuteMany(Operation):
     cdef readonly StatementPlan statement
     cdef RowSink sink
     cdef object source              # iterator of argument sequences
-    cdef Py_ssize_t element
+    cdef Py_ssize_t element         # written
+    cdef Py_ssize_t answered        # ended, as the server has told
     cdef bint written
     cdef bint broken
 

@@ -212,7 +212,10 @@ cdef class SimpleQuery(Operation):
     cdef int on_message(self, uint8_t tag, const char *p, Py_ssize_t n) except -1:
         if tag == backend.COMMAND_COMPLETE:
             self.status = backend.parse_command_complete(p, n)
-        elif tag == backend.ROW_DESCRIPTION or tag == backend.EMPTY_QUERY_RESPONSE:
+            self.answered = True
+        elif tag == backend.EMPTY_QUERY_RESPONSE:
+            self.answered = True
+        elif tag == backend.ROW_DESCRIPTION:
             pass
         elif tag == backend.COPY_IN_RESPONSE or tag == backend.COPY_OUT_RESPONSE:
             backend.parse_copy_response(p, n)
@@ -231,8 +234,15 @@ cdef class SimpleQuery(Operation):
         return write_copy_fail(out, b"COPY FROM STDIN is not possible here")
 
     cdef int on_ready(self) except -1:
+        if self.error is None and not self.answered:
+            return raise_unanswered(self)
         self.result = self.status.decode() if self.status is not None else ""
         return self.deliver()
+
+
+cdef int raise_unanswered(Operation operation) except -1:
+    # ReadyForQuery, and not a word on what became of the request: an empty result would be a lie.
+    raise ProtocolError(f"the server did not answer {type(operation).__name__}")
 
 
 cdef object copy_refusal(uint8_t tag):
@@ -335,15 +345,18 @@ cdef class Execute(Operation):
 
     cdef int on_message(self, uint8_t tag, const char *p, Py_ssize_t n) except -1:
         if tag == backend.BIND_COMPLETE:
+            self.answered = self.portal_step == PORTAL_BIND
             return expect_empty(tag, n)
         if tag == backend.COMMAND_COMPLETE:
             self.status = self.statement.last_status = backend.parse_command_complete(p, n)
+            self.answered = True
         elif tag == backend.PORTAL_SUSPENDED:
             expect_empty(tag, n)
-            self.suspended = True
+            self.suspended = self.answered = True
         elif tag == backend.EMPTY_QUERY_RESPONSE:
             expect_empty(tag, n)
             self.status = self.statement.last_status = None
+            self.answered = True
         elif tag == backend.COPY_IN_RESPONSE or tag == backend.COPY_OUT_RESPONSE:
             # CopyFail is the session's to send; it asks refuses_copy.
             backend.parse_copy_response(p, n)
@@ -360,6 +373,8 @@ cdef class Execute(Operation):
         return 0
 
     cdef int on_ready(self) except -1:
+        if self.error is None and not self.answered:
+            return raise_unanswered(self)
         if self.error is None and not self.discard:
             try:
                 self.result = self.sink.finish()
@@ -428,10 +443,14 @@ cdef class ExecuteMany(Operation):
         return 0
 
     cdef int on_message(self, uint8_t tag, const char *p, Py_ssize_t n) except -1:
-        if tag == backend.BIND_COMPLETE or tag == backend.EMPTY_QUERY_RESPONSE:
+        if tag == backend.BIND_COMPLETE:
+            return expect_empty(tag, n)
+        if tag == backend.EMPTY_QUERY_RESPONSE:
+            self.answered += 1
             return expect_empty(tag, n)
         if tag == backend.COMMAND_COMPLETE:
             self.status = self.statement.last_status = backend.parse_command_complete(p, n)
+            self.answered += 1
             return 0
         if tag == backend.COPY_IN_RESPONSE or tag == backend.COPY_OUT_RESPONSE:
             return self.on_error(copy_refusal(tag))
@@ -440,6 +459,8 @@ cdef class ExecuteMany(Operation):
         return self.unexpected(tag)
 
     cdef int on_ready(self) except -1:
+        if self.error is None and self.answered != self.element and not self.broken:
+            return raise_unanswered(self)
         if self.error is None and not self.discard:
             try:
                 self.result = self.sink.finish()

@@ -16,7 +16,7 @@ import pytest
 import pytest_asyncio
 
 import fastpg
-from fastpg import exceptions
+from fastpg import _shapes, exceptions
 from tests import messages
 from tests.stepper import settle
 
@@ -132,6 +132,7 @@ class Player:
 async def record(dsn: str) -> tuple[list[bytes], list[Any], int]:
     """The answers of the real server to the dialogue's requests, its results, and the bytes of the requests."""
     parts = urlsplit(dsn)
+    _shapes.clear()
     answers: list[bytearray] = []
     said = 0
     tasks: set[asyncio.Task[Any]] = set()
@@ -194,6 +195,7 @@ def comparable(results: list[Any]) -> list[Any]:
 
 async def cut(dsn: str, player: Player, results: list[Any]) -> None:
     """Run the dialogue against a server that dies on the way."""
+    _shapes.clear()
     try:
         c = await asyncio.wait_for(fastpg.connect(dsn), LIMIT)
     except OSError as error:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from fastpg import exceptions
 from fastpg.codecs.codec import builtin_handle
 from fastpg.protocol.copy import CopyIn, CopyOut, IteratorSource, PushSource
+from fastpg.protocol.oneshot import FirstExecute
 from fastpg.protocol.operation import CloseStatements, Execute, ExecuteMany, Prepare, SimpleQuery, StatementPlan
 from fastpg.protocol.row import RowPlan, RowSink
 from fastpg.protocol.session import Session
@@ -533,3 +534,79 @@ def test_statistics_and_clock() -> None:
     op = session.submit(SimpleQuery("select 1", Recorder()))
     session.feed(m.command_complete("SELECT 1") + m.ready())
     assert finished == [op] and op.queued_at == 0 and op.finished_at == 1 and op.serial == 1
+
+
+# ----------------------------------------------------------- a guess that is checked
+
+AB = (("a", INT4), ("b", TEXT))
+PARSED = m.parse_complete() + m.parameter_description(INT4)
+ANSWER = m.bind_complete() + m.data_row(i4(1), b"x") + m.command_complete("SELECT 1") + m.ready()
+
+
+def first_execute(replan: Any = None) -> tuple[Session, Any, Recorder]:
+    session, waiter = Session(), Recorder()
+    operation = FirstExecute(statement(), (1,), RecordSink(None), replan or (lambda columns: None), 0, waiter)
+    session.submit(operation)
+    sent = split_messages(session.take_output() or b"")
+    assert [tag for tag, _ in sent] == ["P", "D", "B", "E", "S"]
+    assert sent[0][1] == b"s1\0select\0\0\1" + i4(INT4), "the types that the arguments are encoded as"
+    return session, operation, waiter
+
+
+def test_first_execute() -> None:
+    session, operation, waiter = first_execute()
+    session.feed(PARSED + m.row_description(*AB) + ANSWER)
+    assert waiter.value == [(1, "x")] and operation.parsed and operation.bound and not operation.stale
+
+
+def test_first_execute_of_other_rows() -> None:
+    def replan(columns: Any) -> RowPlan:
+        return RowPlan(columns, tuple(builtin_handle(column[3]) for column in columns))
+
+    session, operation, waiter = first_execute(replan)
+    answer = m.bind_complete() + m.data_row(b"y") + m.command_complete("SELECT 1") + m.ready()
+    session.feed(PARSED + m.row_description(("z", TEXT)) + answer)
+    assert waiter.value == [("y",)] and waiter.value[0]["z"] == "y"
+    assert operation.statement.plan.names == ("z",)
+
+
+def test_first_execute_of_rows_that_cannot_be_read() -> None:
+    session, operation, waiter = first_execute()
+    session.feed(PARSED + m.row_description(("z", 790)) + ANSWER)
+    with pytest.raises(exceptions.InvalidCachedStatementError):
+        _ = waiter.value
+    assert operation.stale and session.pending == 0
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        ANSWER, PARSED + ANSWER, m.row_description(*AB), m.parse_complete() + m.parse_complete(), m.no_data(),
+        PARSED + m.row_description(*AB) + m.row_description(*AB), PARSED + m.row_description(*AB) + m.ready(),
+        PARSED + m.row_description(*AB) + m.data_row(i4(1), b"x"), PARSED + m.no_data() + ANSWER,
+        PARSED + m.row_description(*AB) + m.command_complete("SELECT 1"),
+    ],
+)  # fmt: skip
+def test_first_execute_answered_out_of_order(wrong: bytes) -> None:
+    session, _, waiter = first_execute()
+    session.feed(wrong)
+    with pytest.raises(exceptions.ProtocolError):
+        _ = waiter.value
+
+
+@pytest.mark.parametrize(
+    "operation",
+    [
+        lambda waiter: Execute(statement(), (1,), RecordSink(None), waiter),
+        lambda waiter: Execute(statement(), (1,), RecordSink(None), waiter, 0, b"c", 1),
+        lambda waiter: ExecuteMany(statement(), [(1,), (2,)], RecordSink(None), waiter),
+        lambda waiter: SimpleQuery("SELECT 1", waiter),
+    ],
+)
+def test_no_answer_is_no_empty_result(operation: Callable[[Any], Any]) -> None:
+    session, waiter = Session(), Recorder()
+    session.submit(operation(waiter))
+    session.take_output()
+    session.feed(m.ready())
+    with pytest.raises(exceptions.ProtocolError, match="did not answer"):
+        _ = waiter.value

@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: MIT
+"""Shapes of statements: what the server has described of them, shared by all connections of the process.
+
+With a shape a connection can parse, bind and execute a statement that is new to it in one round trip. A shape is a
+guess and nothing rests on its being right: the parameter types go along with Parse, so that the server reads the
+arguments as what they were encoded as, and the rows are described anew before the first one is decoded.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Hashable
+from typing import Any
+
+__all__ = ["KEPT", "Shape", "clear", "forget", "get", "put"]
+
+Shape = tuple[tuple[int, ...], "tuple[Any, ...] | None"]
+"""OIDs of the parameters; the columns of RowDescription, or None for no rows."""
+
+KEPT = 1000  # shapes, the least recently used one goes first: about a kilobyte each
+
+_lock = threading.Lock()
+_shapes: OrderedDict[Hashable, Shape] = OrderedDict()
+
+
+def get(key: Hashable) -> Shape | None:
+    """The shape of (session, query), or None."""
+    with _lock:
+        shape = _shapes.get(key)
+        if shape is not None:
+            _shapes.move_to_end(key)
+        return shape
+
+
+def put(key: Hashable, shape: Shape) -> None:
+    """Remember a shape."""
+    with _lock:
+        _shapes[key] = shape
+        _shapes.move_to_end(key)
+        while len(_shapes) > KEPT:
+            _shapes.popitem(last=False)
+
+
+def forget(key: Hashable) -> None:
+    """Drop a shape that was of no use."""
+    with _lock:
+        _shapes.pop(key, None)
+
+
+def clear() -> None:
+    """Drop all shapes."""
+    with _lock:
+        _shapes.clear()

@@ -1,0 +1,194 @@
+# SPDX-License-Identifier: MIT
+"""The first use of a statement on a connection, when another one has used it: one round trip, and never a wrong row."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+import fastpg
+from fastpg import _shapes, exceptions
+from tests.wiretap import Wiretap, wiretap
+
+QUERY = "SELECT g AS a, 'x' || $1::int AS b FROM generate_series(1, $1) g"
+ROWS = [(1, "x2"), (2, "x2")]
+
+
+@pytest_asyncio.fixture
+async def tapped(dsn: str) -> AsyncIterator[tuple[Wiretap, Any, Any]]:
+    """The wire, a connection that nobody watches, and the one that is watched."""
+    _shapes.clear()
+    async with wiretap(dsn) as (tap, tapped_dsn):
+        # Shapes go by the address: both through the proxy.
+        other = await fastpg.connect(tapped_dsn)
+        watched = await fastpg.connect(tapped_dsn)
+        await other.execute("DROP SCHEMA IF EXISTS first CASCADE; CREATE SCHEMA first; SET search_path TO first")
+        await watched.execute("SET search_path TO first")
+        yield tap, other, watched
+        await other.execute("DROP SCHEMA IF EXISTS first CASCADE")
+        await watched.close()
+        await other.close()
+
+
+async def test_one_round_trip(tapped: tuple[Wiretap, Any, Any]) -> None:
+    tap, other, watched = tapped
+    tap.clear()
+    assert await other.fetch(QUERY, 2) == ROWS
+    assert (tap.round_trips, tap.messages()) == (2, "PDSBES"), "the very first use anywhere"
+    for call, expected in [
+        (lambda: watched.fetch(QUERY, 2), ROWS),
+        (lambda: watched.fetch(QUERY, 2), ROWS),
+    ]:
+        tap.clear()
+        assert await call() == expected
+        assert tap.round_trips == 1
+    assert tap.messages() == "BES", "and then it is prepared"
+    assert await watched.fetchval("SELECT count(*) FROM pg_prepared_statements WHERE statement = $1", QUERY) == 1
+
+
+@pytest.mark.parametrize("method", ["fetchrow", "fetchval", "execute", "fetch"])
+async def test_every_way_to_run_one(tapped: tuple[Wiretap, Any, Any], method: str) -> None:
+    tap, other, watched = tapped
+    expected = await getattr(other, method)(QUERY, 2)
+    tap.clear()
+    assert await getattr(watched, method)(QUERY, 2) == expected
+    assert (tap.round_trips, tap.messages()) == (1, "PDBES")
+
+
+async def test_no_statement_cache(tapped: tuple[Wiretap, Any, Any], dsn: str) -> None:
+    async with wiretap(dsn) as (tap, tapped_dsn):
+        watched = await fastpg.connect(tapped_dsn, statement_cache_size=0)
+        assert await watched.fetch(QUERY, 2) == ROWS
+        for _ in range(2):
+            tap.clear()
+            assert await watched.fetch(QUERY, 2) == ROWS
+            assert (tap.round_trips, tap.messages()) == (1, "PDBES")
+        assert await watched.fetchval("SELECT count(*) FROM pg_prepared_statements") == 0
+        await watched.close()
+
+
+async def test_not_in_a_transaction(tapped: tuple[Wiretap, Any, Any]) -> None:
+    # A guess that the server refuses would end it.
+    tap, other, watched = tapped
+    await other.fetch(QUERY, 2)
+    async with watched.transaction():
+        tap.clear()
+        assert await watched.fetch(QUERY, 2) == ROWS
+        assert tap.round_trips == 2
+
+
+async def test_other_rows_than_guessed(tapped: tuple[Wiretap, Any, Any]) -> None:
+    _, other, watched = tapped
+    await other.execute("CREATE TABLE t (a int, b int); INSERT INTO t VALUES (1, 2)")
+    assert await other.fetch("SELECT * FROM t") == [(1, 2)]
+    await other.execute("ALTER TABLE t ALTER b TYPE text; ALTER TABLE t ADD c timestamptz DEFAULT '2000-01-01Z'")
+    (row,) = await watched.fetch("SELECT a, b, c::text IS NOT NULL AS c FROM t")
+    assert row == (1, "2", True)
+    (row,) = await watched.fetch("SELECT * FROM t")
+    assert list(row.keys()) == ["a", "b", "c"] and row["b"] == "2" and row["c"].year == 2000
+    assert await watched.fetch("SELECT * FROM t") == [row], "from the cache now, with the right plan"
+    prepared = "SELECT count(*) FROM pg_prepared_statements WHERE statement = 'SELECT * FROM t'"
+    assert await watched.fetchval(prepared) == 1
+
+
+async def test_rows_in_another_format(tapped: tuple[Wiretap, Any, Any]) -> None:
+    _, other, watched = tapped
+    await other.execute("CREATE TABLE t (a int); INSERT INTO t VALUES (1)")
+    assert await other.fetch("SELECT * FROM t") == [(1,)]
+    await other.execute("ALTER TABLE t ALTER a TYPE money USING a::money")
+    # It was asked for in binary, and money has only a text form here.
+    with pytest.raises(exceptions.InvalidCachedStatementError, match="cached statement plan is invalid"):
+        await watched.fetch("SELECT * FROM t")
+    assert await watched.fetch("SELECT * FROM t") == [("$1.00",)]
+    assert await watched.fetch("SELECT * FROM t") == [("$1.00",)]
+
+
+async def test_other_parameters_than_guessed(tapped: tuple[Wiretap, Any, Any]) -> None:
+    _, other, watched = tapped
+    await other.execute("CREATE TABLE t (a int)")
+    insert = "INSERT INTO t VALUES ($1) RETURNING a"
+    assert await other.fetchval(insert, 1) == 1
+    await other.execute("DROP TABLE t; CREATE TABLE t (a text[])")
+    assert await watched.fetchval(insert, ["x"]) == ["x"], "the guess cannot be encoded: nothing was sent"
+    await other.execute("DROP TABLE t; CREATE TABLE t (a uuid)")
+    _shapes.put(watched._shape_key(insert), ((23,), ((b"a", 0, 0, 23, 4, -1, 0),)))
+    watched._cache.clear()
+    with pytest.raises(exceptions.DataError, match="invalid input for query argument"):
+        await watched.fetchval(insert, 1)
+    assert await watched.fetchval("SELECT count(*) FROM t") == 0
+    with pytest.raises(exceptions.UndefinedTableError):
+        await watched.execute("INSERT INTO nowhere VALUES ($1)", 1)
+    assert not watched.is_in_transaction()
+
+
+async def test_no_rows_any_more_and_rows_at_last(tapped: tuple[Wiretap, Any, Any]) -> None:
+    _, other, watched = tapped
+    key = watched._shape_key
+    columns = ((b"a", 0, 0, 23, 4, -1, 0),)
+    _shapes.put(key("DELETE FROM pg_temp.none"), ((), columns))
+    with pytest.raises(exceptions.UndefinedTableError):
+        await watched.fetch("DELETE FROM pg_temp.none")
+    _shapes.put(key("SET application_name TO 'x'"), ((), columns))
+    assert await watched.fetch("SET application_name TO 'x'") == []
+    _shapes.put(key("SELECT 1::text"), ((), None))
+    with pytest.raises(exceptions.InvalidCachedStatementError):
+        await watched.fetch("SELECT 1::text")
+    assert await watched.fetch("SELECT 1::text") == [("1",)]
+    _shapes.put(key("SELECT $1::int"), ((23, 23), columns))
+    assert await watched.fetchval("SELECT $1::int", 5) == 5
+    _shapes.put(key("SELECT $1::int8, $2::int"), ((20,), columns))
+    assert await watched.fetchrow("SELECT $1::int8, $2::int", 5, 6) == (5, 6)
+
+
+async def test_errors_of_the_statement(tapped: tuple[Wiretap, Any, Any]) -> None:
+    tap, other, watched = tapped
+    query = "SELECT 1 / (g - $1) FROM generate_series(3, 3) g"
+    assert await other.fetchval(query, 2) == 1
+    tap.clear()
+    with pytest.raises(exceptions.DivisionByZeroError):
+        await watched.fetchval(query, 3)
+    assert tap.round_trips == 1, "it ran: it is not run again"
+    tap.clear()
+    assert await watched.fetchval(query, 2) == 1
+    assert tap.messages() == "BES", "and it is prepared"
+
+
+async def test_cancelled(tapped: tuple[Wiretap, Any, Any]) -> None:
+    _, other, watched = tapped
+    query = "SELECT pg_sleep($1)"
+    await other.fetchval(query, 0.0)
+    for _ in range(2):
+        task = asyncio.ensure_future(watched.fetchval(query, 60.0))
+        await asyncio.sleep(0.1)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert await watched.fetchval(query, 0.0) is None
+        watched._cache.clear()
+    assert await watched.fetchval("SELECT 1") == 1
+    assert await watched.fetchval("SELECT count(*) FROM pg_prepared_statements WHERE statement = $1", query) <= 1
+
+
+async def test_users_codecs_and_types_of_ones_own(tapped: tuple[Wiretap, Any, Any]) -> None:
+    tap, other, watched = tapped
+    await other.execute("CREATE TYPE first.color AS ENUM ('red')")
+    await watched.set_type_codec("color", schema="first", encoder=str.lower, decoder=str.upper)
+    query = "SELECT $1::color"
+    assert await other.fetchval(query, "red") == "red"
+    tap.clear()
+    assert await watched.fetchval(query, "RED") == "RED", "in the formats of this connection"
+    assert tap.messages() == "PDBES"
+
+
+def test_bounded() -> None:
+    _shapes.clear()
+    for number in range(_shapes.KEPT + 5):
+        _shapes.put(number, ((), None))
+    assert _shapes.get(0) is None and _shapes.get(_shapes.KEPT + 4) == ((), None)
+    _shapes.forget(_shapes.KEPT + 4)
+    assert _shapes.get(_shapes.KEPT + 4) is None
+    _shapes.clear()
