@@ -81,6 +81,10 @@ class Attempt:
         """Whether the server asked for, or accepted, an authentication."""
         return self.dialogue is not None and self.dialogue.asked
 
+    @property
+    def named(self) -> str:
+        return f'PostgreSQL server at "{place(self.target)}"'
+
     def stage(self, what: str) -> None:
         for deadline in self.deadlines:
             deadline.stage = f"{what} {self.target.host}:{self.target.port}"
@@ -115,10 +119,14 @@ class Attempt:
             self.transport.write(SSL_REQUEST)
             answer = await protocol.read()
             if answer[:1] == b"E":
-                raise exceptions.InterfaceError(
-                    "the server refused TLS negotiation (unauthenticated server text withheld)"
+                # What it says is nobody's word: it came before TLS could vouch for the server.
+                raise ConnectionError(
+                    f"{self.named}: server sent an error response during SSL exchange; check the server logs for "
+                    "details"
                 )
-            if len(answer) != 1 or answer not in b"SN":
+            if answer[:1] not in b"SN":
+                raise ConnectionError(f"{self.named} rejected SSL upgrade")
+            if len(answer) != 1:
                 raise exceptions.ProtocolError(f"unexpected answer to SSLRequest: {answer[:16]!r}")
             if answer == b"N":
                 return False
@@ -155,7 +163,7 @@ class Attempt:
                 direct = params.sslnegotiation == "direct"
                 encrypted = await self.negotiate_tls(protocol, context, direct)
                 if not encrypted and mode != "prefer":
-                    raise ConnectionError("rejected SSL upgrade")
+                    raise ConnectionError(f"{self.named} rejected SSL upgrade")
                 if not encrypted:
                     self.refuse_early(protocol)
             end_point = None
@@ -189,7 +197,12 @@ class Attempt:
     async def handshake(self, protocol: StartupProtocol, handshake: Handshake) -> None:
         self.transport.write(handshake.start())
         while not handshake.done:
-            data = await protocol.read()
+            try:
+                data = await protocol.read()
+            except ConnectionResetError as error:
+                raise exceptions.ConnectionDoesNotExistError(
+                    "connection was closed in the middle of operation"
+                ) from error
             answer = handshake.receive(data)
             while isinstance(answer, Deferred):
                 await self.loop.run_in_executor(None, answer.work)
@@ -319,7 +332,7 @@ async def open_session(
                                 params, target, address, context, loop, (deadline, limit), connector, sock, errors
                             )
                             accepted = session is not None and await fits(session, want, loop)
-                    except (OSError, asyncio.TimeoutError) as error:
+                    except (OSError, asyncio.TimeoutError, exceptions.ConnectionDoesNotExistError) as error:
                         # Of a host that answers too late, or dies when asked what it is.
                         if isinstance(error, ssl_module.SSLError):
                             raise
@@ -362,7 +375,7 @@ async def try_address(
             return None
         except ssl_module.SSLCertVerificationError:
             raise
-        except OSError as error:
+        except (OSError, exceptions.ConnectionDoesNotExistError) as error:
             if not last and may_fall_back(error, mode, attempt.asked):
                 continue
             errors.append((target, error))
@@ -392,7 +405,7 @@ def final_error(params: ConnectParams, errors: list[tuple[Target, BaseException]
         return last
     tried = "; ".join(f"{place(target)}: {type(error).__name__}: {error}" for target, error in errors)
     kind = type(last) if len({type(error) for _, error in errors}) == 1 else OSError
-    if not issubclass(kind, (OSError, asyncio.TimeoutError)):
+    if not issubclass(kind, (OSError, asyncio.TimeoutError, exceptions.ConnectionDoesNotExistError)):
         kind = OSError
     combined = kind(f"could not connect to any host: {tried}")
     combined.__cause__ = last

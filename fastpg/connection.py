@@ -656,8 +656,9 @@ async def connect(
     connect_timeout: seconds for each address; the next host is tried after that.
     security="strict": refuse everything that is not verified and encrypted.
 
-    Raises OSError when no host can be reached, TimeoutError, ClientConfigurationError for bad parameters, and the
-    server's own errors (InvalidPasswordError, InvalidCatalogNameError ...).
+    Raises OSError when no host can be reached, ConnectionDoesNotExistError when the server hangs up, TimeoutError,
+    ClientConfigurationError for bad parameters, and the server's own errors (InvalidPasswordError,
+    InvalidCatalogNameError ...).
     """
     if not isinstance(connection_class, type) or not issubclass(connection_class, Connection):
         raise exceptions.InterfaceError(
@@ -686,7 +687,9 @@ async def connect(
         session = await open_session(params, loop=loop, timeout=timeout, connector=connector, sock=sock)
     except BaseException as error:
         # No statement has been sent, whatever happened. `failed`: the server itself has refused us.
-        refused = isinstance(error, exceptions.PostgresError)
+        refused = isinstance(error, exceptions.PostgresError) and not isinstance(
+            error, exceptions.ConnectionDoesNotExistError
+        )
         exceptions.annotate(error, phase="connect", bytes_sent=refused, outcome="failed" if refused else "not_sent")
         raise
     security = params.security

@@ -108,7 +108,7 @@ def kind_of(error: BaseException) -> str:
         return "method"
     if isinstance(error, exceptions.InterfaceError) and "none was given" in text:
         return "authentication"
-    if isinstance(error, OSError):
+    if isinstance(error, (OSError, exceptions.ConnectionDoesNotExistError)):
         return "unreachable"
     return f"unknown: {error!r}"
 

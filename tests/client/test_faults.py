@@ -198,7 +198,7 @@ async def cut(dsn: str, player: Player, results: list[Any]) -> None:
     _shapes.clear()
     try:
         c = await asyncio.wait_for(fastpg.connect(dsn), LIMIT)
-    except OSError as error:
+    except exceptions.ConnectionDoesNotExistError as error:
         told = error.fastpg  # type: ignore[attr-defined]
         assert (told.phase, told.bytes_sent, told.outcome) == ("connect", False, "not_sent")
         return
