@@ -38,6 +38,7 @@ fuzz: build                  ## hypothesis with many more examples
 bench: build                 ## instructions (with valgrind), then time, beside asyncpg and the floors
 	$(PY) bench/setup.py --quiet build_ext --inplace
 	$(PY) -m bench.instructions
+	$(PY) -m bench.arrays
 	$(PY) -m bench.run
 
 gen: $(VENV)/.ready          ## tables from tools/data

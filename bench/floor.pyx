@@ -81,3 +81,19 @@ def floats(int count) -> list:
         put(row, 7, <object>(i * 0.75))
         result.append(row)
     return result
+
+
+def arrays(int count) -> list:
+    """The objects of ten rows that hold `count` int4 and as many float8, in lists."""
+    cdef int i, j
+    result = []
+    for j in range(10):
+        numbers, fractions = [], []
+        for i in range(count // 10):
+            numbers.append(<object>((i * 10 + j) * 1000))
+            fractions.append(<object>((i * 10 + j) * 1.25))
+        row = PyTuple_New(2)
+        put(row, 0, numbers)
+        put(row, 1, fractions)
+        result.append(row)
+    return result

@@ -25,7 +25,8 @@ from bench.workloads import ROWS
 from tools.pgserver import Server, find_binaries
 
 # work -> (N, M, what one unit is divided by, its name)
-SIZES = {"fetchval": (500, 1500, 1, "query"), "wide": (1, 3, ROWS, "row"), "floats": (1, 3, ROWS, "row")}
+SIZES = {"fetchval": (500, 1500, 1, "query"), "wide": (1, 3, ROWS, "row"), "floats": (1, 3, ROWS, "row"),
+         "arrays": (1, 5, ROWS, "pair")}  # fmt: skip
 SUBJECTS = ("floor", "fastpg", "asyncpg")
 # (work, the other subject, "ratio" or "difference", at most)
 LIMITS = [

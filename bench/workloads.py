@@ -24,6 +24,7 @@ SELECT (i + 1000)::int4, (i + 10000000000)::int8, (i * 1.25)::float8, (i + 2000)
        (i * 2.5)::float8, (i * 0.5)::float8, (i * 0.75)::float8
 FROM generate_series(1, {ROWS}) i
 """
+ARRAYS = f"SELECT array_agg(i * 1000), array_agg(i * 1.25::float8) FROM generate_series(1, {ROWS}) i GROUP BY i % 10"
 ONE = "SELECT 1"
 
 Step = Callable[[], Awaitable[Any]]
@@ -45,7 +46,7 @@ async def driver(name: str, dsn: str, work: str) -> tuple[Step, Callable[[], Awa
         async def step() -> None:
             await connection.fetchval(statement)
     else:
-        statement = {"wide": WIDE, "floats": FLOATS}[work]
+        statement = {"wide": WIDE, "floats": FLOATS, "arrays": ARRAYS}[work]
 
         async def step() -> None:
             read(await connection.fetch(statement))

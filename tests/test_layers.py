@@ -19,7 +19,7 @@ PARAMETERS = ["fastpg._conninfo", "fastpg._params", "fastpg._passfile", "fastpg.
 LAYERS: dict[str, list[str]] = {
     "fastpg": ["*"],
     "fastpg.wire": [],
-    "fastpg.simd": ["fastpg.wire"],
+    "fastpg.simd": [],
     "fastpg.exceptions*": ["fastpg.exceptions*"],
     "fastpg.types": ["fastpg.exceptions*", "fastpg.pgproto.*"],
     "fastpg.pgproto*": ["fastpg.pgproto*", "fastpg.wire", "fastpg.types"],

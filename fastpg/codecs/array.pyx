@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 # Arrays of any element (manual, "Arrays"; wire form in array_send): binary when the element is binary, else the text
-# form. anyarray goes by the element type that the datum names. Lower bounds are dropped. May import: wire, codec, user.
+# form. anyarray goes by the element type that the datum names. Lower bounds are dropped. May import: wire, codec, user,
+# number_array.
 
 from collections.abc import Mapping, Sized
 from collections.abc import Iterable as IterableABC
@@ -11,6 +12,7 @@ from fastpg.codecs.codec cimport (
     CODEC_ZERO_BASED, FORMAT_BINARY, KIND_ARRAY, KIND_COMPOSITE, KIND_MULTIRANGE, KIND_PATH, KIND_POLYGON,
     KIND_RECORD, Codec, CodecHandle, decode_value, encode_value, malformed,
 )
+from fastpg.codecs.number_array cimport decode_numbers, encode_buffer
 from fastpg.codecs.user cimport decode_as_text
 from fastpg.wire cimport Out, load_i32, load_u32, out_begin_value, out_end_value, out_i32, out_value
 
@@ -66,6 +68,10 @@ cdef object decode_elements(const Codec *self, const Codec *element, const char 
         return [] if p == end else malformed(self, "trailing bytes")
     if total > (end - p) // 4:
         return malformed(self, f"{total} elements in {end - p} bytes")
+    if ndim == 1:
+        result = decode_numbers(element, p, end, dims[0])
+        if result is not None:
+            return result
     result = decode_dimension(self, element, dims, ndim, &p, end)
     if p != end:
         return malformed(self, "trailing bytes")
@@ -142,6 +148,8 @@ cdef list shape_of(const Codec *element, object value):
 cdef int array_encode(const Codec *self, Out *out, object value) except -1:
     cdef Py_ssize_t at
     cdef list dims
+    if not isinstance(value, list) and encode_buffer(self, out, value):
+        return 0
     require_array(value)
     dims = shape_of(self.element, value)
     at = out_begin_value(out)
