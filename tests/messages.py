@@ -72,8 +72,8 @@ def notification(pid: int = 1, channel: str = "c", payload: str = "p") -> bytes:
     return message("A", struct.pack("!i", pid) + channel.encode() + b"\0" + payload.encode() + b"\0")
 
 
-def copy_in_response() -> bytes:
-    return message("G", b"\0\0\0")
+def copy_in_response(columns: int = 0) -> bytes:
+    return message("G", struct.pack("!bh", 0, columns) + bytes(2 * columns))
 
 
 def copy_out_response() -> bytes:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-# COPY operations, and the seam that feeds them: RowSource.
+# COPY operations, and the seams that feed and drain them: RowSource and CopySink.
 
 from libc.stdint cimport uint8_t
 
@@ -10,12 +10,14 @@ from fastpg.wire cimport Out
 cdef class RowSource:
     """Writes what it has into the outgoing buffer, up to its high-water mark.
 
+    begin() is called once, when the server asks for data, with the number of columns it expects.
     fill() returns FILL_DONE at the end, FILL_MORE when there is more at once, FILL_WAIT when a producer
     must deliver first (it then calls Client.wake()). abort() is called once when nobody wants more.
     """
     cdef public Py_ssize_t high_water       # bytes in the buffer at which fill() stops
     cdef public Py_ssize_t low_water        # a waiting producer is woken below this many bytes
 
+    cdef int begin(self, Py_ssize_t columns) except -1
     cdef int fill(self, Out *out) except -1
     cdef int abort(self, object error) except -1
 
@@ -27,6 +29,7 @@ cdef class PushSource(RowSource):
     cdef object chunks
     cdef Py_ssize_t size
     cdef bint ended
+    cdef bint aborted
     cdef object failure
     cdef object drained
 
@@ -34,11 +37,26 @@ cdef class CopyIn(Operation):
     cdef bytes sql
     cdef RowSource source
     cdef bint asked
-    cdef bint started
+    cdef readonly bint started
+    cdef readonly Py_ssize_t columns        # the server expects, known once it has started
     cdef bint finished
+
+    cdef int end(self, object error) except -1
+
+cdef class CopySink:
+    """Takes the body of each CopyData. data() returns 1 to pause reading, until Client.resume_reading()."""
+    cdef int data(self, const char *p, Py_ssize_t n) except -1
+
+cdef class CallbackSink(CopySink):
+    cdef object callback
+
+cdef class BufferSink(CopySink):
+    cdef Out out
+    cdef object arrived
+    cdef public Py_ssize_t high_water       # bytes at which reading pauses
 
 cdef class CopyOut(Operation):
     cdef bytes sql
-    cdef object sink                # callable(bytes) -> true to pause
+    cdef CopySink sink
     cdef bint started
     cdef bint ended

@@ -8,7 +8,7 @@ from fastpg.protocol cimport backend
 from fastpg.protocol.backend cimport expect_empty
 from fastpg.protocol.frontend cimport write_copy_data, write_copy_done, write_copy_fail, write_query
 from fastpg.protocol.operation cimport FILL_DONE, FILL_MORE, FILL_WAIT, Operation
-from fastpg.wire cimport Out
+from fastpg.wire cimport Out, out_bytes, out_free
 
 from fastpg.exceptions import InterfaceError
 
@@ -25,6 +25,9 @@ cdef class RowSource:
         self.high_water = HIGH_WATER
         self.low_water = LOW_WATER
 
+    cdef int begin(self, Py_ssize_t columns) except -1:
+        return 0
+
     cdef int fill(self, Out *out) except -1:
         return FILL_DONE
 
@@ -32,12 +35,23 @@ cdef class RowSource:
         return 0
 
 
+cdef object as_bytes(object chunk):
+    # What bytes() takes but is no data (an int would be so many zeros) is refused.
+    if isinstance(chunk, bytes):
+        return chunk
+    if isinstance(chunk, str):
+        raise TypeError("a bytes-like object is required, not 'str': encode the text, or open the file in binary mode")
+    try:
+        view = memoryview(chunk)
+    except TypeError:
+        raise TypeError(f"a bytes-like object is required, not {type(chunk).__name__!r}") from None
+    return view.cast("B") if view.c_contiguous else view.tobytes()
+
+
 cdef int write_chunk(Out *out, object chunk) except -1:
     cdef const unsigned char[::1] view
     cdef Py_ssize_t at = 0, n
-    if isinstance(chunk, str):
-        raise TypeError("a bytes-like object is required, not 'str'")
-    view = chunk
+    view = as_bytes(chunk)
     while at < view.shape[0]:
         n = min(<Py_ssize_t>CHUNK, view.shape[0] - at)
         write_copy_data(out, <const char *>&view[at], n)
@@ -53,40 +67,61 @@ cdef class IteratorSource(RowSource):
 
     cdef int fill(self, Out *out) except -1:
         while out.len < self.high_water:
-            chunk = next(self.chunks, None)
-            if chunk is None:
+            chunk = next(self.chunks, self)
+            if chunk is self:
                 self.chunks = None
                 return FILL_DONE
             write_chunk(out, chunk)
         return FILL_MORE
 
     cdef int abort(self, object error) except -1:
-        chunks, self.chunks = self.chunks, None
-        if hasattr(chunks, "close"):
-            chunks.close()
+        self.chunks = None          # the last reference to a generator closes it
         return 0
 
 
 cdef class PushSource(RowSource):
-    """Chunks from a producer that pushes. It stops pushing when push() is false, until drained() calls back."""
+    """Chunks from a producer that pushes. It stops pushing when `is_full`, until drained() calls back.
+
+    drained() is called too when the server asks for the first data, and when nobody wants more.
+    """
 
     def __init__(self, drained=None):
         self.chunks = deque()
         self.drained = drained
 
-    def push(self, chunk) -> bool:
-        """Take a chunk (copied at once); False when the high-water mark is reached."""
+    def push(self, chunk) -> int:
+        """Take a chunk (copied at once, dropped when `is_aborted`); its size. See `is_full` for when to stop."""
+        data = bytes(as_bytes(chunk))
+        if self.aborted:
+            return len(data)
         if self.ended:
             raise InterfaceError("the source has ended")
-        data = bytes(chunk)
         self.chunks.append(data)
         self.size += len(data)
-        return self.size < self.high_water
+        return len(data)
+
+    @property
+    def is_full(self) -> bool:
+        """The producer is to wait."""
+        return self.size >= self.low_water and not self.ended
+
+    @property
+    def is_aborted(self) -> bool:
+        """Nobody wants more."""
+        return self.aborted
+
+    cdef int begin(self, Py_ssize_t columns) except -1:
+        if self.drained is not None:
+            self.drained()
+        return 0
 
     def end(self, error=None) -> None:
         """No more chunks; with an error the COPY is undone."""
         self.ended = True
         self.failure = error
+        if error is not None:
+            self.chunks.clear()
+            self.size = 0
 
     cdef int fill(self, Out *out) except -1:
         cdef bint full = self.size >= self.low_water
@@ -103,7 +138,7 @@ cdef class PushSource(RowSource):
         return FILL_DONE if self.ended else FILL_WAIT
 
     cdef int abort(self, object error) except -1:
-        self.ended = True
+        self.ended = self.aborted = True
         self.chunks.clear()
         self.size = 0
         if self.drained is not None:
@@ -114,9 +149,9 @@ cdef class PushSource(RowSource):
 cdef class CopyIn(Operation):
     """COPY ... FROM STDIN fed by a source; the result is the command's status."""
 
-    def __init__(self, str sql, RowSource source not None, waiter=None):
+    def __init__(self, str sql, RowSource source not None, waiter=None, str encoding="utf-8"):
         self.query = sql
-        self.sql = sql.encode()
+        self.sql = sql.encode(encoding)
         self.source = source
         self.waiter = waiter
 
@@ -143,21 +178,39 @@ cdef class CopyIn(Operation):
                 out.len = mark
                 self.error = error
         # The text is fixed and short: the server drops the connection on a long one (10,000 bytes).
-        self.source.abort(self.error)
         write_copy_fail(out, b"COPY aborted due to an exception in input generator")
-        self.finished = True
+        self.end(self.error)
         return FILL_DONE
 
+    cdef int end(self, object error) except -1:
+        # Nothing more is written; the source hears of it once, unless it has said itself that it has ended.
+        if not self.finished:
+            self.finished = True
+            self.source.abort(error)
+        return 0
+
     cdef int refuse_copy(self, Out *out) except -1:
+        if self.finished:
+            return write_copy_fail(out, b"COPY FROM STDIN is not possible here")
         return 0            # it is what we asked for
 
+    cdef int on_rows(self, const char *p, const char *end) except -1:
+        return 0
+
     cdef int on_message(self, uint8_t tag, const char *p, Py_ssize_t n) except -1:
-        if tag == backend.COPY_IN_RESPONSE and not self.started:
-            backend.parse_copy_response(p, n)
+        if tag == backend.COPY_IN_RESPONSE and not self.finished and not self.started:
+            self.columns = len(backend.parse_copy_response(p, n)[1])
             self.started = True
+            self.source.begin(self.columns)
         elif tag == backend.COMMAND_COMPLETE:
-            self.status = backend.parse_command_complete(p, n)
-            self.finished = True
+            if self.started and not self.finished:
+                return self.unexpected(tag)     # part of the data would be missing
+            if self.status is None or not self.started:
+                self.status = backend.parse_command_complete(p, n)
+        elif tag == backend.COPY_IN_RESPONSE and self.finished:
+            self.on_error(InterfaceError("the statement has more than one COPY"))
+        elif tag == backend.ROW_DESCRIPTION or tag == backend.EMPTY_QUERY_RESPONSE:
+            pass            # of another statement of the same script
         else:
             return self.unexpected(tag)
         return 0
@@ -166,28 +219,78 @@ cdef class CopyIn(Operation):
         # Our own error is the cause of the server's 57014 "COPY from stdin failed".
         if self.error is None:
             self.error = error
-            self.source.abort(error)
-        self.finished = True
+        self.end(error)
         return 0
 
     cdef int on_ready(self) except -1:
-        if self.error is None and self.status is None:
+        if self.error is None and self.started and (not self.finished or self.status is None):
+            return self.unexpected(backend.READY_FOR_QUERY)
+        self.end(self.error)
+        if self.error is None and not self.started:
             self.error = InterfaceError("the statement is not a COPY ... FROM STDIN")
         self.result = self.status.decode() if self.status is not None else ""
         return self.deliver()
 
     cdef int on_lost(self, object error) except -1:
-        self.source.abort(error)
+        self.end(error)
         return Operation.on_lost(self, error)
 
 
-cdef class CopyOut(Operation):
-    """COPY ... TO STDOUT; each CopyData goes to sink(bytes), which returns true to pause. Result: the status."""
+cdef class CopySink:
+    """Base of the sinks. See copy.pxd for the contract."""
 
-    def __init__(self, str sql, sink, waiter=None):
+    cdef int data(self, const char *p, Py_ssize_t n) except -1:
+        return 0
+
+
+cdef class CallbackSink(CopySink):
+    """Each CopyData goes to a callable(bytes), which returns true to pause."""
+
+    def __init__(self, callback):
+        self.callback = callback
+
+    cdef int data(self, const char *p, Py_ssize_t n) except -1:
+        return 1 if self.callback(p[:n]) else 0
+
+
+cdef class BufferSink(CopySink):
+    """Collects until somebody takes; arrived() is called with the first bytes. Pauses above its high-water mark."""
+
+    def __init__(self, arrived):
+        self.arrived = arrived
+        self.high_water = HIGH_WATER
+
+    def __dealloc__(self):
+        out_free(&self.out)
+
+    cdef int data(self, const char *p, Py_ssize_t n) except -1:
+        cdef bint first = self.out.len == 0
+        out_bytes(&self.out, p, n)
+        if first:
+            self.arrived()
+        return 1 if self.out.len >= self.high_water else 0
+
+    @property
+    def size(self) -> int:
+        """Bytes collected."""
+        return self.out.len
+
+    def take(self) -> bytes:
+        """All that has been collected."""
+        data = self.out.buf[:self.out.len]
+        self.out.len = 0
+        if self.out.cap > 4 * HIGH_WATER:
+            out_free(&self.out)
+        return data
+
+
+cdef class CopyOut(Operation):
+    """COPY ... TO STDOUT into a sink, or a callable of one chunk of bytes. The result is the command's status."""
+
+    def __init__(self, str sql, sink, waiter=None, str encoding="utf-8"):
         self.query = sql
-        self.sql = sql.encode()
-        self.sink = sink
+        self.sql = sql.encode(encoding)
+        self.sink = sink if isinstance(sink, CopySink) else CallbackSink(sink)
         self.waiter = waiter
 
     cdef int fill(self, Out *out) except -1:
@@ -195,27 +298,44 @@ cdef class CopyOut(Operation):
         self.syncs = 1
         return FILL_DONE
 
+    cdef int refuse_copy(self, Out *out) except -1:
+        return write_copy_fail(out, b"COPY FROM STDIN is not possible here")
+
+    cdef int on_rows(self, const char *p, const char *end) except -1:
+        return 0
+
     cdef int on_message(self, uint8_t tag, const char *p, Py_ssize_t n) except -1:
-        if tag == backend.COPY_OUT_RESPONSE and not self.started:
-            backend.parse_copy_response(p, n)
-            self.started = True
-        elif tag == backend.COPY_DATA and self.started and not self.ended:
-            if not self.discard and self.error is None:
+        if tag == backend.COPY_DATA and self.started:
+            if not self.discard and self.error is None and not self.ended:
                 try:
-                    return 1 if self.sink(p[:n]) else 0
+                    return self.sink.data(p, n)
                 except Exception as error:
                     self.error = error
-        elif tag == backend.COPY_DONE and self.started and not self.ended:
+        elif tag == backend.COPY_OUT_RESPONSE:
+            backend.parse_copy_response(p, n)
+            if self.started and self.error is None:
+                self.error = InterfaceError("the statement has more than one COPY")
+            self.started = True
+        elif tag == backend.COPY_DONE and self.started:
             expect_empty(tag, n)
             self.ended = True
         elif tag == backend.COMMAND_COMPLETE:
-            self.status = backend.parse_command_complete(p, n)
+            if self.started and not self.ended:
+                return self.unexpected(tag)     # part of the data would be missing
+            if self.status is None or not self.started:
+                self.status = backend.parse_command_complete(p, n)
+        elif tag == backend.COPY_IN_RESPONSE:
+            self.on_error(InterfaceError("the statement is not a COPY ... TO STDOUT"))
+        elif tag == backend.ROW_DESCRIPTION or tag == backend.EMPTY_QUERY_RESPONSE:
+            pass            # of another statement of the same script
         else:
             return self.unexpected(tag)
         return 0
 
     cdef int on_ready(self) except -1:
-        if self.error is None and not self.ended:
+        if self.error is None and self.started and (not self.ended or self.status is None):
+            return self.unexpected(backend.READY_FOR_QUERY)
+        if self.error is None and not self.started:
             self.error = InterfaceError("the statement is not a COPY ... TO STDOUT")
         self.result = self.status.decode() if self.status is not None else ""
         return self.deliver()

@@ -251,7 +251,10 @@ cdef class Session:
             if op is None or op.syncs == 0:
                 raise ProtocolError("unexpected ReadyForQuery message from the server")
             op.syncs -= 1
-            if op.syncs == 0 and op is not self.cursor:
+            if op.syncs == 0 and op is self.cursor:
+                # Only a COPY owes a ReadyForQuery and has more to write: the server wants none of it.
+                self.cursor = op.next
+            if op.syncs == 0:
                 if self.clock is not None:
                     op.finished_at = self.clock()
                 # Still the head while it concludes: if that fails, fail() finds it.

@@ -274,8 +274,8 @@ def test_copy_in_from_a_pushing_producer_has_marks() -> None:
     session, waiter = Session(), Recorder()
     session.submit(CopyIn("copy t from stdin", source, waiter))
     session.take_output()
-    while source.push(b"x" * 50_000):
-        pass
+    while not source.is_full:
+        source.push(b"x" * 50_000)
     session.feed(m.copy_in_response())
     assert drained, "the producer is woken below the low-water mark"
     source.end(RuntimeError("producer failed"))
