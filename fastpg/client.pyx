@@ -353,6 +353,7 @@ cdef class Client:
         if op is self.session.cursor:
             self.session.pump(None)
             self.flush()
+        self.resume_reading()       # nobody will, for a sink that had asked to pause
         self.begin_cancel(op)
 
     cdef int begin_cancel(self, Operation op) except -1:

@@ -6,13 +6,13 @@ from __future__ import annotations
 import asyncio
 import itertools
 import warnings
-from collections.abc import Awaitable, Generator, Hashable, Iterable, Sequence
+from collections.abc import AsyncIterable, Awaitable, Generator, Hashable, Iterable, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from fastpg import _shapes, cursor, exceptions, transaction
+from fastpg import _copy, _shapes, cursor, exceptions, transaction
 from fastpg._cancel import send_cancel
 from fastpg._types import TypeCodecMixin, record_maker
 from fastpg.client import ClientProtocol
@@ -234,6 +234,74 @@ class Connection(TypeCodecMixin, metaclass=ConnectionMeta):
         """A transaction, or a savepoint inside one; for ``async with``."""
         self._check_open()
         return transaction.Transaction(self, isolation, readonly, deferrable)
+
+    # --------------------------------------------------------------------- COPY
+
+    async def copy_from_table(
+        self, table_name: str, *, output: Any, columns: Iterable[str] | None = None, schema_name: str | None = None,
+        timeout: float | None = None,
+        format: str | None = None, oids: bool | None = None, delimiter: str | None = None, null: str | None = None,
+        header: bool | str | None = None, quote: str | None = None, escape: str | None = None,
+        force_quote: bool | Iterable[str] | None = None, encoding: str | None = None,
+    ) -> str:  # fmt: skip
+        """COPY a table TO `output`; the status, such as ``'COPY 3'``.
+
+        output: a path, a file object (its write() runs in the loop's executor), or a coroutine function that takes
+        bytes. What it has not yet taken stays on the server. timeout in seconds, for all of it. The other parameters
+        are the options of COPY; force_quote may be True for all columns.
+        """
+        return await _copy.from_table(self, table_name, columns, schema_name, output, timeout, dict(
+            format=format, oids=oids, delimiter=delimiter, null=null, header=header, quote=quote, escape=escape,
+            force_quote=force_quote, encoding=encoding,
+        ))  # fmt: skip
+
+    async def copy_from_query(
+        self, query: str, *args: Any, output: Any, timeout: float | None = None,
+        format: str | None = None, oids: bool | None = None, delimiter: str | None = None, null: str | None = None,
+        header: bool | str | None = None, quote: str | None = None, escape: str | None = None,
+        force_quote: bool | Iterable[str] | None = None, encoding: str | None = None,
+    ) -> str:  # fmt: skip
+        """COPY the rows of a query TO `output`; see :meth:`copy_from_table`.
+
+        COPY takes no parameters: the server turns the arguments into literals of the parameters' types first.
+        """
+        return await _copy.from_query(self, query, args, output, timeout, dict(
+            format=format, oids=oids, delimiter=delimiter, null=null, header=header, quote=quote, escape=escape,
+            force_quote=force_quote, encoding=encoding,
+        ))  # fmt: skip
+
+    async def copy_to_table(
+        self, table_name: str, *, source: Any, columns: Iterable[str] | None = None, schema_name: str | None = None,
+        timeout: float | None = None,
+        format: str | None = None, oids: bool | None = None, freeze: bool | None = None,
+        delimiter: str | None = None, null: str | None = None, header: bool | str | None = None,
+        quote: str | None = None, escape: str | None = None, force_quote: bool | Iterable[str] | None = None,
+        force_not_null: bool | Iterable[str] | None = None, force_null: bool | Iterable[str] | None = None,
+        encoding: str | None = None, where: str | None = None,
+    ) -> str:  # fmt: skip
+        """COPY a table FROM `source`; the status, such as ``'COPY 3'``.
+
+        source: a path, a file object (its read() runs in the loop's executor), an asynchronous iterable of bytes, or
+        a bytes-like object. It is read as fast as the server takes it. When it raises, nothing is copied.
+        where: a condition in SQL. timeout in seconds, for all of it. The other parameters are the options of COPY.
+        """
+        return await _copy.to_table(self, table_name, columns, schema_name, source, timeout, where, dict(
+            format=format, oids=oids, freeze=freeze, delimiter=delimiter, null=null, header=header, quote=quote,
+            escape=escape, force_quote=force_quote, force_not_null=force_not_null, force_null=force_null,
+            encoding=encoding,
+        ))  # fmt: skip
+
+    async def copy_records_to_table(
+        self, table_name: str, *, records: Iterable[Any] | AsyncIterable[Any], columns: Iterable[str] | None = None,
+        schema_name: str | None = None, timeout: float | None = None, where: str | None = None,
+    ) -> str:  # fmt: skip
+        """COPY records into a table in binary; the status, such as ``'COPY 3'``.
+
+        records: an iterable or asynchronous iterable of sequences, one value a column; read as fast as the server
+        takes them. columns: the names of the columns, all when None. where: a condition in SQL. timeout in seconds.
+        All or nothing: when a value does not fit or the iterable raises, nothing is copied.
+        """
+        return await _copy.records_to_table(self, table_name, columns, schema_name, records, timeout, where)
 
     # ------------------------------------------------------------- how they run
 

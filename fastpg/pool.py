@@ -16,7 +16,7 @@ import inspect
 import logging
 import random
 import threading
-from collections.abc import Awaitable, Callable, Generator, Iterable, Sequence
+from collections.abc import AsyncIterable, Awaitable, Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
@@ -699,23 +699,60 @@ class Pool:
         rows: list[Any] = await self._call("fetchmany", query, args, timeout=timeout, record_class=record_class)
         return rows
 
-    async def copy_from_table(self, table_name: str, *, output: Any, **options: Any) -> str:
+    async def copy_from_table(
+        self, table_name: str, *, output: Any, columns: Iterable[str] | None = None, schema_name: str | None = None,
+        timeout: float | None = None,
+        format: str | None = None, oids: bool | None = None, delimiter: str | None = None, null: str | None = None,
+        header: bool | str | None = None, quote: str | None = None, escape: str | None = None,
+        force_quote: bool | Iterable[str] | None = None, encoding: str | None = None,
+    ) -> str:  # fmt: skip
         """Connection.copy_from_table() on a borrowed connection."""
-        return await self._call("copy_from_table", table_name, output=output, **options)  # type: ignore[no-any-return]
+        return await self._call(  # type: ignore[no-any-return]
+            "copy_from_table", table_name, output=output, columns=columns, schema_name=schema_name, timeout=timeout,
+            format=format, oids=oids, delimiter=delimiter, null=null, header=header, quote=quote, escape=escape,
+            force_quote=force_quote, encoding=encoding,
+        )  # fmt: skip
 
-    async def copy_from_query(self, query: str, *args: Any, output: Any, **options: Any) -> str:
+    async def copy_from_query(
+        self, query: str, *args: Any, output: Any, timeout: float | None = None,
+        format: str | None = None, oids: bool | None = None, delimiter: str | None = None, null: str | None = None,
+        header: bool | str | None = None, quote: str | None = None, escape: str | None = None,
+        force_quote: bool | Iterable[str] | None = None, encoding: str | None = None,
+    ) -> str:  # fmt: skip
         """Connection.copy_from_query() on a borrowed connection."""
-        return await self._call("copy_from_query", query, *args, output=output, **options)  # type: ignore[no-any-return]
+        return await self._call(  # type: ignore[no-any-return]
+            "copy_from_query", query, *args, output=output, timeout=timeout,
+            format=format, oids=oids, delimiter=delimiter, null=null, header=header, quote=quote, escape=escape,
+            force_quote=force_quote, encoding=encoding,
+        )  # fmt: skip
 
-    async def copy_to_table(self, table_name: str, *, source: Any, **options: Any) -> str:
+    async def copy_to_table(
+        self, table_name: str, *, source: Any, columns: Iterable[str] | None = None, schema_name: str | None = None,
+        timeout: float | None = None,
+        format: str | None = None, oids: bool | None = None, freeze: bool | None = None,
+        delimiter: str | None = None, null: str | None = None, header: bool | str | None = None,
+        quote: str | None = None, escape: str | None = None, force_quote: bool | Iterable[str] | None = None,
+        force_not_null: bool | Iterable[str] | None = None, force_null: bool | Iterable[str] | None = None,
+        encoding: str | None = None, where: str | None = None,
+    ) -> str:  # fmt: skip
         """Connection.copy_to_table() on a borrowed connection."""
-        return await self._call("copy_to_table", table_name, source=source, **options)  # type: ignore[no-any-return]
+        return await self._call(  # type: ignore[no-any-return]
+            "copy_to_table", table_name, source=source, columns=columns, schema_name=schema_name, timeout=timeout,
+            where=where,
+            format=format, oids=oids, freeze=freeze, delimiter=delimiter, null=null, header=header, quote=quote,
+            escape=escape, force_quote=force_quote, force_not_null=force_not_null, force_null=force_null,
+            encoding=encoding,
+        )  # fmt: skip
 
-    async def copy_records_to_table(self, table_name: str, *, records: Any, **options: Any) -> str:
+    async def copy_records_to_table(
+        self, table_name: str, *, records: Iterable[Any] | AsyncIterable[Any], columns: Iterable[str] | None = None,
+        schema_name: str | None = None, timeout: float | None = None, where: str | None = None,
+    ) -> str:  # fmt: skip
         """Connection.copy_records_to_table() on a borrowed connection."""
         return await self._call(  # type: ignore[no-any-return]
-            "copy_records_to_table", table_name, records=records, **options
-        )
+            "copy_records_to_table", table_name, records=records, columns=columns, schema_name=schema_name,
+            timeout=timeout, where=where,
+        )  # fmt: skip
 
     async def _call(self, method: str, *args: Any, **kwargs: Any) -> Any:
         proxy = await self._acquire(self._acquire_timeout)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import io
 import itertools
 from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any
@@ -180,6 +181,87 @@ async def cursors(c: fastpg.Connection) -> None:
         del cursor
 
 
+async def chunks(*data: bytes) -> AsyncIterator[bytes]:
+    for chunk in data:
+        await asyncio.sleep(0)
+        yield chunk
+
+
+async def records(n: int) -> AsyncIterator[tuple[int, str]]:
+    for i in range(n):
+        if i % 1000 == 0:
+            await asyncio.sleep(0)
+        yield i, "x" * 100
+
+
+async def slow_sink(data: bytes) -> None:
+    await asyncio.sleep(0)
+
+
+async def failing_sink(data: bytes) -> None:
+    await asyncio.sleep(0)
+    raise ZeroDivisionError
+
+
+LONG = "SELECT g, repeat('x', 1000) FROM generate_series(1, 3000) g"
+
+
+@scenario
+async def copy_out(c: fastpg.Connection) -> None:
+    await c.copy_from_query(LONG, output=slow_sink)
+    await c.copy_from_query("SELECT g FROM generate_series(1, $1) g", 10, output=slow_sink, timeout=10)
+    await c.copy_from_table("pg_am", output=io.BytesIO())
+
+
+@scenario
+async def copy_out_to_a_failing_sink(c: fastpg.Connection) -> None:
+    for query in ("SELECT 1", LONG):
+        try:
+            await c.copy_from_query(query, output=failing_sink)
+        except ZeroDivisionError:
+            pass
+
+
+@scenario
+async def copy_out_in_a_transaction(c: fastpg.Connection) -> None:
+    async with c.transaction():
+        await c.copy_from_query(LONG, output=slow_sink)
+
+
+@scenario
+async def copy_in(c: fastpg.Connection) -> None:
+    await c.copy_to_table("step", source=chunks(b"1\tx\n", b"2\t", b"y\n" * 1))
+    await c.copy_to_table("step", source=b"3\tz\n" * 100_000)
+    await c.copy_to_table("step", source=io.BytesIO(b"4\tz\n"), timeout=10)
+
+
+@scenario
+async def copy_records(c: fastpg.Connection) -> None:
+    await c.copy_records_to_table("step", records=[(1, "x" * 100)] * 5000)
+    await c.copy_records_to_table("step", records=records(5000), timeout=10)
+
+
+@scenario
+async def copy_in_that_fails(c: fastpg.Connection) -> None:
+    async def source() -> AsyncIterator[bytes]:
+        yield b"1\tx\n"
+        await asyncio.sleep(0)
+        raise ZeroDivisionError
+
+    try:
+        await c.copy_to_table("step", source=chunks(b"no number\tx\n"))
+    except exceptions.InvalidTextRepresentationError:
+        pass
+    try:
+        await c.copy_to_table("step", source=source())
+    except ZeroDivisionError:
+        pass
+    try:
+        await c.copy_records_to_table("step", records=[(1, "x"), (2, 3)])
+    except TypeError:
+        pass
+
+
 @scenario
 async def close(c: fastpg.Connection) -> None:
     await c.close()
@@ -236,6 +318,7 @@ class Rig:
 async def rig(dsn: str) -> AsyncIterator[Rig]:
     rig = Rig(dsn)
     rig.monitor = await fastpg.connect(dsn)
+    await rig.monitor.execute("CREATE TABLE IF NOT EXISTS step (a int, b text)")
     asyncio.get_running_loop().set_exception_handler(lambda loop, context: rig.complaints.append(context))
     gc.collect()
     gc.freeze()  # the collections after each step have only what the test made to look at
