@@ -100,6 +100,7 @@ cdef class ExecuteMany(Operation):
     cdef Py_ssize_t answered        # ended, as the server has told
     cdef bint written
     cdef bint broken
+    cdef bint careful               # it may be a COPY: nothing is sent after the first element before its answer
 
 cdef class CloseStatements(Operation):
     cdef list names

@@ -9,7 +9,7 @@ from fastpg.codecs.codec cimport Codec, CodecHandle
 from fastpg.protocol cimport backend
 from fastpg.protocol.backend cimport expect_empty, tag_name
 from fastpg.protocol.frontend cimport (
-    write_close, write_copy_fail, write_describe, write_execute, write_parse, write_query, write_sync,
+    write_close, write_copy_fail, write_describe, write_execute, write_flush, write_parse, write_query, write_sync,
 )
 from fastpg.wire cimport (
     FASTPG_MAX_MESSAGE, Out, out_begin_message, out_bytes, out_cstring, out_end_message, out_i32,
@@ -397,11 +397,15 @@ cdef class ExecuteMany(Operation):
         self.sink = sink
         self.waiter = waiter
         self.element = 0
+        # Whatever follows CopyInResponse but CopyFail would end the session: the first answer is waited for.
+        self.careful = statement.parameter_count == 0 and statement.plan is None and "copy" in statement.query.lower()
 
     cdef int fill(self, Out *out) except -1:
         cdef Py_ssize_t mark
         if self.element == 0 and self.statement.plan is not None:
             self.sink.begin(self.statement.plan)
+        if self.careful and self.element == 1 and not self.answered and not self.discard and self.error is None:
+            return FILL_WAIT
         while not self.broken and not self.discard and self.error is None:
             mark = out.len
             try:
@@ -419,6 +423,10 @@ cdef class ExecuteMany(Operation):
                 self.on_error(error)
                 break
             self.element += 1
+            if self.careful and self.element == 1:
+                write_flush(out)
+                self.written = True
+                return FILL_WAIT
             if out.len >= HIGH_WATER:
                 self.written = True
                 return FILL_MORE
@@ -437,10 +445,9 @@ cdef class ExecuteMany(Operation):
         return self.sink.rows(p, end)
 
     cdef int refuse_copy(self, Out *out) except -1:
-        # The second Bind has ended the COPY already; with a single element the server waits for us.
-        if self.element == 1 and self.source is None:
-            return Operation.refuse_copy(self, out)
-        return 0
+        # The Sync that the server may have thrown away is to be written again, or it is still to be written.
+        write_copy_fail(out, b"COPY FROM STDIN is not possible here")
+        return write_sync(out) if self.source is None else 0
 
     cdef int on_message(self, uint8_t tag, const char *p, Py_ssize_t n) except -1:
         if tag == backend.BIND_COMPLETE:
