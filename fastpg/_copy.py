@@ -108,6 +108,7 @@ class Transfer:
             raise
         finally:
             self.stop(None)
+            self.connection = self.client = self.task = None  # no cycle keeps them
 
     def stop(self, error: BaseException | None) -> bool:
         """Interrupt no more. Whether `error` comes from the cancel that we asked for, and from nobody else's."""
@@ -227,7 +228,7 @@ def encoding(connection: Any) -> str:
     """Python's codec for the text of a statement."""
     name = connection._client.session.parameters.get("client_encoding", "UTF8")
     # Of SQL_ASCII nothing is known but that ASCII is in it; any byte above passes.
-    return "utf-8" if name in ("UTF8", "SQL_ASCII") else python_encoding(name)
+    return "utf-8" if name.upper() in ("UTF8", "UTF-8", "UNICODE", "SQL_ASCII") else python_encoding(name)
 
 
 async def opened(connection: Any, opening: Coroutine[Any, Any, Any], limit: float | None) -> Any:

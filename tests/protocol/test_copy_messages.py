@@ -316,6 +316,74 @@ def test_hostile_answers_to_copy_out(answer: bytes) -> None:
         _ = waiter.value
 
 
+# ----------------------------------------------------- split, cut, interrupted
+
+IN_ANSWERS = [m.copy_in_response(2), m.command_complete("COPY 2"), m.ready()]
+OUT_ANSWERS = [
+    m.copy_out_response(), m.copy_data(b"1\n"), m.copy_data(b"22\n"), m.copy_done(), m.command_complete("COPY 2"),
+    m.ready(),
+]  # fmt: skip
+
+
+def run_in(parts: list[bytes], session: Session) -> tuple[list[tuple[str, bytes]], Recorder]:
+    """COPY IN of two records whose answers come in these parts."""
+    waiter = Recorder()
+    session.submit(CopyIn("copy t from stdin", RecordSource(RecordEncoder(INT4_TEXT), [(1, "x"), (2, None)]), waiter))
+    sent = b""
+    for part in parts:
+        sent += session.take_output() or b""
+        session.feed(part)
+        sent += session.take_output() or b""
+    return split_messages(sent), waiter
+
+
+def run_out(parts: list[bytes], session: Session) -> tuple[bytes, Recorder]:
+    waiter = Recorder()
+    sink = BufferSink(lambda: None)
+    session.submit(CopyOut("copy t to stdout", sink, waiter))
+    session.take_output()
+    for part in parts:
+        session.feed(part)
+    return sink.take(), waiter
+
+
+def test_any_way_of_splitting() -> None:
+    wanted, waiter = run_in(IN_ANSWERS, Session())
+    assert waiter.value == "COPY 2" and [tag for tag, _ in wanted] == ["Q", "d", "c"]
+    start, rest = IN_ANSWERS[0], b"".join(IN_ANSWERS[1:])
+    for i in range(len(start)):
+        for j in range(len(rest)):
+            sent, waiter = run_in([start[:i], start[i:], rest[:j], rest[j:]], Session())
+            assert sent == wanted and waiter.value == "COPY 2"
+    answers = b"".join(OUT_ANSWERS)
+    for i in range(len(answers)):
+        data, waiter = run_out([answers[:i], answers[i:]], Session())
+        assert data == b"1\n22\n" and waiter.value == "COPY 2"
+
+
+def test_a_connection_lost_at_every_byte() -> None:
+    for run, answers in ((run_in, IN_ANSWERS), (run_out, OUT_ANSWERS)):
+        whole = b"".join(answers)
+        for cut in range(len(whole)):
+            session = Session()
+            _, waiter = run([whole[: min(cut, len(answers[0]))], whole[len(answers[0]) : cut]], session)
+            session.abort(ConnectionResetError("lost"))
+            with pytest.raises(ConnectionResetError):
+                _ = waiter.value
+
+
+def test_messages_of_other_matters_in_between() -> None:
+    others = [m.parameter_status("x", "y"), m.notification(), m.message("N", b"SNOTICE\0C00000\0Mhi\0\0")]
+    for run, answers in ((run_in, IN_ANSWERS), (run_out, OUT_ANSWERS)):
+        wanted = run(answers, Session())
+        for other in others:
+            for at in range(len(answers) + 1):
+                session = Session()
+                result = run([*answers[:at], other * 3, *answers[at:]], session)
+                assert result[0] == wanted[0] and result[1].value == "COPY 2"
+                assert works(session)
+
+
 # ------------------------------------------------------------- records in binary
 
 
