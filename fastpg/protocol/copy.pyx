@@ -174,6 +174,10 @@ cdef class CopyIn(Operation):
                     write_copy_done(out)
                     self.finished = True
                 return state
+            except StopIteration as error:
+                out.len = mark
+                self.error = RuntimeError("the source of a COPY raised StopIteration")  # no Future takes one
+                self.error.__cause__ = error
             except BaseException as error:
                 out.len = mark
                 self.error = error

@@ -2,6 +2,7 @@
 # Records as COPY's binary format (manual, "COPY", Binary Format): a header, for each record the count of its fields
 # and each field as a parameter is sent, a trailer. May import: wire, codec, frontend, operation, row, copy, exceptions.
 
+from cpython.contextvars cimport PyContext_CopyCurrent, PyContext_Enter, PyContext_Exit
 from cpython.list cimport PyList_CheckExact, PyList_GET_SIZE
 from cpython.sequence cimport PySequence_GetItem
 from cpython.tuple cimport PyTuple_Check, PyTuple_GET_ITEM, PyTuple_GET_SIZE
@@ -119,22 +120,32 @@ cdef class RecordEncoder:
 cdef class RecordSource(RowSource):
     """Records of an iterable, encoded straight into the outgoing buffer as the transport takes them.
 
-    When the server expects another number of columns, no record is taken: see `mismatch`.
+    The iterable runs in a copy of the context that the source was made in, whoever calls fill(). When the server
+    expects another number of columns, no record is taken: see `mismatch`.
     """
     cdef RecordEncoder encoder
     cdef object records
     cdef readonly bint mismatch
     cdef bint begun
+    cdef object context
 
     def __init__(self, RecordEncoder encoder not None, records):
         self.encoder = encoder
         self.records = iter(records)
+        self.context = PyContext_CopyCurrent()
 
     cdef int begin(self, Py_ssize_t columns) except -1:
         self.mismatch = columns != self.encoder.plan.count
         return 0
 
     cdef int fill(self, Out *out) except -1:
+        PyContext_Enter(self.context)
+        try:
+            return self.encode(out)
+        finally:
+            PyContext_Exit(self.context)
+
+    cdef int encode(self, Out *out) except -1:
         cdef Py_ssize_t at = out_begin_message(out, b"d")
         cdef int state = FILL_MORE
         if not self.begun:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 import io
 import os
 import tracemalloc
@@ -479,6 +480,8 @@ async def test_a_named_pipe(connection: fastpg.Connection, tmp_path: Path) -> No
         await connection.copy_to_table("t", source=path, timeout=0.05)  # nobody opens its other end
     assert await usable(connection)
     path.open("wb", buffering=0).close()  # lets the thread go that has opened it
+    path = tmp_path / "another"  # the thread may still have the first one
+    os.mkfifo(path)
     writing = asyncio.get_running_loop().run_in_executor(None, path.write_bytes, ROW * 1000)
     assert await within(connection.copy_to_table("t", source=path)) == "COPY 1000"
     await writing
@@ -543,6 +546,30 @@ async def test_the_source_runs_in_the_task_of_the_caller(connection: fastpg.Conn
     await connection.copy_to_table("t", source=source(), timeout=60)
     await connection.copy_from_table("t", output=sink, timeout=60)
     assert seen == [asyncio.current_task()] * 2
+
+
+async def test_records_are_made_in_the_context_of_the_caller(connection: fastpg.Connection) -> None:
+    variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="somebody else's")
+    seen = set()
+
+    def records() -> Iterator[tuple[int, str]]:
+        for _ in range(5000):
+            seen.add(variable.get())
+            yield 1, "x" * 1000
+
+    variable.set("the caller's")
+    await connection.copy_records_to_table("t", records=records())
+    assert seen == {"the caller's"}
+
+
+async def test_an_encoder_that_raises_stop_iteration(connection: fastpg.Connection) -> None:
+    class Index:
+        def __index__(self) -> int:
+            raise StopIteration
+
+    with pytest.raises(RuntimeError, match="StopIteration"):
+        await within(connection.copy_records_to_table("t", records=[(Index(), "")]))
+    assert await usable(connection)
 
 
 # -------------------------------------------------------------------------- ends
