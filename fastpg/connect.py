@@ -11,6 +11,7 @@ import ssl as ssl_module
 import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, cast
 
 from fastpg import exceptions, tls
@@ -300,10 +301,12 @@ async def open_session(
     timeout: float | None = None,
     connector: Callable[[str, int], Any] | None = None,
     sock: Any = None,
+    around: Callable[..., Any] | None = None,
 ) -> Session:
     """A started session with the first host that will have us.
 
-    timeout: seconds for everything together; params.connect_timeout: for each address.
+    timeout: seconds for everything together; params.connect_timeout: for each address. around: an async callable of
+    keywords addr, loop, params and attempt, that awaits attempt() and returns what it gives.
     """
     targets = list(params.targets)
     if params.load_balance_hosts == "random":
@@ -328,9 +331,15 @@ async def open_session(
                     session = accepted = None
                     try:
                         with limit:
-                            session = await try_address(
-                                params, target, address, context, loop, (deadline, limit), connector, sock, errors
-                            )
+                            attempt = partial(
+                                try_address, params, target, address, context, loop, (deadline, limit), connector,
+                                sock, errors,
+                            )  # fmt: skip
+                            if around is None:
+                                session = await attempt()
+                            else:
+                                where = address if target.is_unix else (target.host, target.port)
+                                session = await around(addr=where, loop=loop, params=params, attempt=attempt)
                             accepted = session is not None and await fits(session, want, loop)
                     except (OSError, asyncio.TimeoutError, exceptions.ConnectionDoesNotExistError) as error:
                         # Of a host that answers too late, or dies when asked what it is.

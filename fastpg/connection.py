@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from fastpg import _copy, _shapes, cursor, exceptions, transaction
+from fastpg import _copy, _shapes, connect_utils, cursor, exceptions, transaction
 from fastpg._cancel import send_cancel
+from fastpg._hooks import HookMeta, HookMixin, PreparedStatementState, Protocol
 from fastpg._types import TypeCodecMixin, record_maker
 from fastpg.client import ClientProtocol
 from fastpg.codecs._unknown import UnknownTypeError
@@ -74,14 +75,14 @@ class _ConnectionProxy:
     __slots__ = ()
 
 
-class ConnectionMeta(type):
+class ConnectionMeta(HookMeta):
     """Lets a pool's proxy pass for a Connection in isinstance()."""
 
     def __instancecheck__(cls, instance: Any) -> bool:
         return super().__instancecheck__(instance) or issubclass(type(instance), _ConnectionProxy)
 
 
-class Connection(TypeCodecMixin, metaclass=ConnectionMeta):
+class Connection(TypeCodecMixin, HookMixin, metaclass=ConnectionMeta):
     """A connection to one PostgreSQL session. Make it with :func:`connect`.
 
     One operation at a time: a second call while one runs raises InterfaceError.
@@ -89,7 +90,7 @@ class Connection(TypeCodecMixin, metaclass=ConnectionMeta):
 
     __slots__ = (
         "__weakref__", "_addr", "_cache", "_client", "_closed", "_config", "_identity", "_loop", "_params",
-        "_pool_release_ctr", "_record_class", "_registry", "_to_close", "_top_xact", "_transport",
+        "_pool_release_ctr", "_protocol", "_record_class", "_registry", "_to_close", "_top_xact", "_transport",
     )  # fmt: skip
 
     def __init__(
@@ -112,6 +113,7 @@ class Connection(TypeCodecMixin, metaclass=ConnectionMeta):
         self._to_close: list[bytes] = []
         self._pool_release_ctr = 0  # what was made before a release is not usable after it
         self._closed = False
+        self._protocol = Protocol(self)
         self._registry = Registry(None, record_maker)
         self._identity: Any = None
         self._cache = StatementCache(
@@ -130,8 +132,16 @@ class Connection(TypeCodecMixin, metaclass=ConnectionMeta):
         Without arguments `query` may hold several statements: they run in one implicit transaction.
         """
         if args:
+            if self._hooked:
+                _, tag, _ = await self._execute(query, args, 0, timeout, return_status=True)
+                return tag.decode() if tag is not None else ""
             statement, _ = await self._run(query, args, 0, RecordSink(None, keep=False), timeout)
             return statement.last_status.decode() if statement.last_status is not None else ""
+        if self._rerouted:
+            return await self._protocol.query(query, timeout)
+        return await self._run_script(query, timeout)
+
+    async def _run_script(self, query: str, timeout: float | None) -> str:
         limit = await self._ready(timeout)
         status: str = await self._wait(self._client.run(SimpleQuery(query), self._left(limit)))
         return status
@@ -140,6 +150,8 @@ class Connection(TypeCodecMixin, metaclass=ConnectionMeta):
         self, query: str, *args: Any, timeout: float | None = None, record_class: type | None = None
     ) -> list[Any]:
         """Run a query; its rows. timeout in seconds."""
+        if self._hooked:
+            return await self._execute(query, args, 0, timeout, record_class=record_class)  # type: ignore[no-any-return]
         sink = RecordSink(record_class or self._record_class)
         result: list[Any] = (await self._run(query, args, 0, sink, timeout))[1]
         return result
@@ -148,6 +160,9 @@ class Connection(TypeCodecMixin, metaclass=ConnectionMeta):
         self, query: str, *args: Any, timeout: float | None = None, record_class: type | None = None
     ) -> Any:
         """The first row, or None."""
+        if self._hooked:
+            rows = await self._execute(query, args, 1, timeout, record_class=record_class)
+            return rows[0] if rows else None
         sink = RecordSink(record_class or self._record_class)
         rows = (await self._run(query, args, 1, sink, timeout))[1]
         return rows[0] if rows else None
@@ -155,6 +170,9 @@ class Connection(TypeCodecMixin, metaclass=ConnectionMeta):
     async def fetchval(self, query: str, *args: Any, column: int | str = 0, timeout: float | None = None) -> Any:
         """One value of the first row, or None when there is no row."""
         client = self._client
+        if self._hooked:
+            rows = await self._execute(query, args, 1, timeout)
+            return rows[0][column] if rows else None
         if timeout is None and self._config.command_timeout is None:
             plan = self._cache.get(query)
             if plan is not None and client.cancelling is None and not self._to_close:
@@ -186,24 +204,19 @@ class Connection(TypeCodecMixin, metaclass=ConnectionMeta):
         record_class: type | None = None,
     ) -> list[Any]:
         """Run the query once for each element of args; all rows in one list."""
-        limit = await self._ready(timeout)
-        with self._section():
-            plan = await self._statement(query, limit)
-            sink = RecordSink(record_class or self._record_class)
-            result: list[Any] = await self._wait(
-                self._client.run(ExecuteMany(plan, args, sink), self._left(limit)), limit
-            )
+        if self._hooked:
+            return await self._executemany(query, args, timeout, True, record_class)  # type: ignore[no-any-return]
+        result: list[Any] = await self._run_all(query, args, RecordSink(record_class or self._record_class), timeout)
         return result
 
     async def executemany(
         self, command: str, args: Iterable[Sequence[Any]], *, timeout: float | None = None
     ) -> None:
         """Run the command once for each element of args; all or nothing outside a transaction."""
-        limit = await self._ready(timeout)
-        with self._section():
-            plan = await self._statement(command, limit)
-            sink = RecordSink(None, keep=False)
-            await self._wait(self._client.run(ExecuteMany(plan, args, sink), self._left(limit)))
+        if self._hooked:
+            await self._executemany(command, args, timeout)
+        else:
+            await self._run_all(command, args, RecordSink(None, keep=False), timeout)
 
     async def prepare(
         self, query: str, *, name: str | None = None, timeout: float | None = None, record_class: type | None = None
@@ -392,8 +405,25 @@ class Connection(TypeCodecMixin, metaclass=ConnectionMeta):
             self._cache.clear()
         return stale and not self.is_in_transaction()
 
+    async def _run_all(
+        self, query: str, args: Iterable[Sequence[Any]], sink: Any, timeout: float | None
+    ) -> Any:
+        deadline = await self._ready(timeout)
+        with self._section():
+            plan = await self._statement(query, deadline)
+            operation = ExecuteMany(plan, args, sink)
+            return await self._wait(self._client.run(operation, self._left(deadline)), deadline)
+
     async def _run_statement(
         self, plan: StatementPlan, args: tuple[Any, ...], limit: int, sink: Any, timeout: float | None
+    ) -> Any:
+        if self._rerouted:
+            state = PreparedStatementState(self, plan, sink=sink)
+            return await self._protocol.bind_execute(state, args, "", limit, False, timeout)
+        return await self._run_plan(plan, args, limit, sink, timeout)
+
+    async def _run_plan(
+        self, plan: StatementPlan, args: Sequence[Any], limit: int, sink: Any, timeout: float | None
     ) -> Any:
         deadline = await self._ready(timeout)
         waiter = self._client.query(plan, args, sink, limit, self._left(deadline))
@@ -402,6 +432,9 @@ class Connection(TypeCodecMixin, metaclass=ConnectionMeta):
     async def _run_many(
         self, plan: StatementPlan, args: Iterable[Sequence[Any]], sink: Any, timeout: float | None
     ) -> Any:
+        if self._rerouted:
+            state = PreparedStatementState(self, plan, sink=sink)
+            return await self._protocol.bind_execute_many(state, args, "", timeout, True)
         deadline = await self._ready(timeout)
         waiter = self._client.run(ExecuteMany(plan, args, sink), self._left(deadline))
         return await self._wait(waiter, deadline)
@@ -416,17 +449,31 @@ class Connection(TypeCodecMixin, metaclass=ConnectionMeta):
         sink: Any,
         timeout: float | None,
     ) -> tuple[Any, bool]:
+        if not self._rerouted:
+            return await self._move_portal(plan, args, portal, step, limit, sink, timeout)
+        state = PreparedStatementState(self, plan, sink=sink)
+        if args is not None:
+            await self._protocol.bind(state, args, portal.decode(), timeout)
+            return None, False
+        rows, _, completed = await self._protocol.execute(state, portal.decode(), limit, True, timeout)
+        return rows, not completed
+
+    async def _move_portal(
+        self,
+        plan: StatementPlan,
+        args: Sequence[Any] | None,
+        portal: bytes,
+        step: int,
+        limit: int,
+        sink: Any,
+        timeout: float | None,
+    ) -> tuple[Any, bool]:
         deadline = await self._ready(timeout)
         if sink is None:
             sink = RecordSink(None, keep=False)
         operation = Execute(plan, args, sink, None, limit, portal, step)
         result = await self._wait(self._client.run(operation, self._left(deadline)), deadline)
         return result, operation.is_suspended
-
-    async def _get_statement(self, query: str, timeout: float | None) -> StatementPlan:
-        deadline = await self._ready(timeout)
-        with self._section():
-            return await self._statement(query, deadline)
 
     async def _statement(self, query: str, deadline: float | None) -> StatementPlan:
         plan = self._cache.get(query)
@@ -576,7 +623,7 @@ class Connection(TypeCodecMixin, metaclass=ConnectionMeta):
 
     def get_settings(self) -> ConnectionSettings:
         """The parameters that the server reports."""
-        return ConnectionSettings(self._client.session.parameters)
+        return ConnectionSettings(self._client.session.parameters, self._registry)
 
     def get_server_pid(self) -> int:
         """Process id of the backend."""
@@ -752,7 +799,9 @@ async def connect(
         # connect_timeout is each address's own limit, like libpq's; open_session applies it.
         timeout = None if params.connect_timeout else params.security.connect_timeout
     try:
-        session = await open_session(params, loop=loop, timeout=timeout, connector=connector, sock=sock)
+        session = await open_session(
+            params, loop=loop, timeout=timeout, connector=connector, sock=sock, around=connect_utils.around_attempt()
+        )
     except BaseException as error:
         # No statement has been sent, whatever happened. `failed`: the server itself has refused us.
         refused = isinstance(error, exceptions.PostgresError) and not isinstance(

@@ -86,10 +86,14 @@ class BaseCursor:
         if not connection.is_in_transaction():
             raise exceptions.NoActiveSQLTransactionError("cursor cannot be created outside of a transaction")
         if self._state is None:
-            self._state = await connection._get_statement(self._query, timeout)
+            self._state = (await connection._get_statement(self._query, timeout)).plan
         portal = connection._get_unique_id("portal").encode()
         await connection._run_portal(self._state, self._args, portal, 1, 0, None, timeout)
         self._portal = portal
+
+    async def _bind_exec(self, n: int, timeout: float | None) -> list[Any]:
+        await self._bind(timeout)
+        return await self._exec(n, timeout)
 
     async def _exec(self, limit: int, timeout: float | None) -> list[Any]:
         self._check_released()
@@ -153,8 +157,8 @@ class CursorIterator(BaseCursor):
     async def __anext__(self) -> Any:
         self._check_ready()
         if self._portal is None:
-            await self._bind(self._timeout)
-        if not self._buffer and not self._exhausted:
+            self._buffer.extend(await self._bind_exec(self._prefetch, self._timeout))
+        elif not self._buffer and not self._exhausted:
             self._buffer.extend(await self._exec(self._prefetch, self._timeout))
         if self._buffer:
             return self._buffer.popleft()

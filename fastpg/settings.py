@@ -3,18 +3,23 @@
 
 from __future__ import annotations
 
-import re
+from collections.abc import Callable
+from typing import Any
 
+from fastpg.codecs.registry import Registry
+from fastpg.exceptions import InterfaceError
+from fastpg.serverversion import split_server_version_string
 from fastpg.types import ServerVersion
 
 
 class ConnectionSettings:
-    """ParameterStatus values as attributes (``settings.TimeZone``)."""
+    """ParameterStatus values as attributes (``settings.TimeZone``), and the codecs of the connection."""
 
-    __slots__ = ("_values",)
+    __slots__ = ("_registry", "_values")
 
-    def __init__(self, values: dict[str, str]) -> None:
+    def __init__(self, values: dict[str, str], registry: Registry | None = None) -> None:
         self._values = values
+        self._registry = registry
 
     def __getattr__(self, name: str) -> str:
         if not name.startswith("_"):
@@ -24,17 +29,37 @@ class ConnectionSettings:
                 raise AttributeError(name) from None
         raise AttributeError(name)
 
+    def add_python_codec(
+        self,
+        typeoid: int,
+        typename: str,
+        typeschema: str,
+        typeinfos: Any,
+        typekind: str,
+        encoder: Callable[[Any], Any],
+        decoder: Callable[[Any], Any],
+        format: str,
+    ) -> None:
+        """set_type_codec() for a type whose OID is known, without a query. Statements prepared before keep theirs."""
+        self._codecs.set_python(typeoid, typename, encoder, decoder, format)
+
+    def remove_python_codec(self, typeoid: int, typename: str, typeschema: str) -> None:
+        """Undo add_python_codec()."""
+        self._codecs.reset(typeoid)
+
+    @property
+    def _codecs(self) -> Registry:
+        if self._registry is None:
+            raise InterfaceError("these settings have no codecs: they belong to no connection")
+        return self._registry
+
     def __repr__(self) -> str:
         return f"<ConnectionSettings {self._values!r}>"
 
 
 def parse_server_version(text: str) -> ServerVersion:
-    """'15.18 (Debian ...)' -> ServerVersion(15, 0, 18, 'final', 0). A text without a number gives zeros."""
-    match = re.search(r"(\d+)(?:\.(\d+))?(?:\.(\d+))?(?:(alpha|beta|rc|devel)(\d*))?", text)
-    if match is None:
+    """'15.18 (Debian ...)' gives ServerVersion(15, 0, 18, 'final', 0). A text without a version gives zeros."""
+    try:
+        return split_server_version_string(text)
+    except ValueError:
         return ServerVersion(0, 0, 0, "final", 0)
-    first, second, third, level, serial = match.groups()
-    major, minor, micro = int(first), int(second or 0), int(third or 0)
-    if major >= 10:
-        minor, micro = 0, minor
-    return ServerVersion(major, minor, micro, level or "final", int(serial or 0))

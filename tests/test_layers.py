@@ -28,6 +28,8 @@ LAYERS: dict[str, list[str]] = {
     "fastpg.protocol.frontend": ["fastpg.wire", "fastpg.exceptions*", "fastpg.codecs.codec"],
     "fastpg.protocol.backend": ["fastpg.wire", "fastpg.exceptions*"],
     "fastpg.protocol.record": ["fastpg.wire", "fastpg.exceptions*"],
+    # A view of the whole, under the name that it has in asyncpg.
+    "fastpg.protocol.protocol": [*BASE, "fastpg.protocol*", "fastpg.codecs*", "fastpg._hooks", "fastpg.settings"],
     "fastpg.protocol.row": [*BASE, "fastpg.codecs.codec", "fastpg.protocol.record"],
     "fastpg.protocol.auth": ["fastpg.exceptions*", "fastpg.protocol.scram"],
     "fastpg.protocol.scram": ["fastpg.exceptions*", "fastpg.protocol._saslprep*"],
@@ -46,6 +48,8 @@ LAYERS: dict[str, list[str]] = {
     "fastpg._holders": [],
     "fastpg._shapes": [],
     "fastpg._types": ["*"],
+    "fastpg._alias": ["*"],
+    "fastpg._hooks": [*BASE, "fastpg.client", "fastpg.protocol*", "fastpg.settings", "fastpg.sinks*"],
     "fastpg._cancel": ["fastpg.exceptions*", "fastpg.connect", "fastpg._startup"],
     "fastpg._copy_sql": [],
     "fastpg._copy_io": [],
