@@ -25,7 +25,19 @@ from fastpg.types import (
 
 __version__ = "0.1.0"
 
+
+
+def install_as_asyncpg() -> None:
+    """Let `import asyncpg` give fastpg, in this process, from now on. A second call does nothing.
+
+    Call it before anything has imported asyncpg: RuntimeError when the real one is there already.
+    """
+    from fastpg import _alias
+
+    _alias.install()
+
+
 __all__ = [
     "Attribute", "BitString", "Box", "Circle", "Connection", "Line", "LineSegment", "Path", "Point", "Polygon", "Pool",
-    "Range", "Record", "ServerVersion", "Type", "connect", "create_pool", *_exceptions,
+    "Range", "Record", "ServerVersion", "Type", "connect", "create_pool", "install_as_asyncpg", *_exceptions,
 ]  # fmt: skip

@@ -494,6 +494,17 @@ int fastpg_record_init(void)
     return PyType_Ready(&RecordType);
 }
 
+int fastpg_record_rename(int as_asyncpg)
+{
+    static const char *const names[2][2] = {
+        {"fastpg.protocol.record.Record", "fastpg.protocol.record.RecordDescriptor"},
+        {"asyncpg.protocol.record.Record", "asyncpg.protocol.record.RecordDescriptor"},
+    };
+    RecordType.tp_name = names[as_asyncpg != 0][0];
+    DescriptorType.tp_name = names[as_asyncpg != 0][1];
+    return 0;
+}
+
 PyTypeObject *fastpg_record_type(void)
 {
     return &RecordType;

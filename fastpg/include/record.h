@@ -19,6 +19,9 @@ typedef struct {
 PyTypeObject *fastpg_record_type(void);
 PyTypeObject *fastpg_descriptor_type(void);
 
+/* Static types have their module in their name: let it be the one of asyncpg, or our own again. */
+int fastpg_record_rename(int as_asyncpg);
+
 /* Once, before anything else. -1 with an exception on failure. */
 int fastpg_record_init(void);
 

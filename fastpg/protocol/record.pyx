@@ -9,6 +9,7 @@ from fastpg.exceptions import InterfaceError
 
 cdef extern from "record.h":
     int fastpg_record_init() except -1
+    int fastpg_record_rename(bint as_asyncpg) except -1
     PyTypeObject *fastpg_record_type()
     PyTypeObject *fastpg_descriptor_type()
     object fastpg_record_new(PyTypeObject *type, PyObject *desc, bint track)
@@ -61,6 +62,11 @@ def check_record_class(cls):
         raise InterfaceError(f"record_class is expected to be a subclass of fastpg.Record, got {cls!r}")
     if cls.__new__ is not record_class.__new__ or cls.__init__ is not record_class.__init__:
         raise InterfaceError("record_class must not redefine __new__ or __init__")
+
+
+def _rename(bint as_asyncpg):
+    """Let the modules of Record and RecordDescriptor read asyncpg.protocol.record, or fastpg.protocol.record."""
+    fastpg_record_rename(as_asyncpg)
 
 
 def _time_new(descriptor, int track, Py_ssize_t rounds):
