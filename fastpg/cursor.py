@@ -91,11 +91,15 @@ class BaseCursor:
         await connection._run_portal(self._state, self._args, portal, 1, 0, None, timeout)
         self._portal = portal
 
+    # _bind_exec and _exec are what tools put functions around: none of them calls the other.
     async def _bind_exec(self, n: int, timeout: float | None) -> list[Any]:
         await self._bind(timeout)
-        return await self._exec(n, timeout)
+        return await self._fetch(n, timeout)
 
-    async def _exec(self, limit: int, timeout: float | None) -> list[Any]:
+    async def _exec(self, n: int, timeout: float | None) -> list[Any]:
+        return await self._fetch(n, timeout)
+
+    async def _fetch(self, limit: int, timeout: float | None) -> list[Any]:
         self._check_released()
         if self._portal is None or self._state is None:
             raise exceptions.InterfaceError("cursor does not have an open portal")
@@ -194,7 +198,7 @@ class Cursor(BaseCursor):
             raise exceptions.InterfaceError("n must be greater than zero")
         if self._portal is None or self._exhausted:
             return 0
-        status = await self._connection.execute(f'MOVE FORWARD {n:d} "{self._portal.decode()}"', timeout=timeout)
+        status = await self._connection._run_script(f'MOVE FORWARD {n:d} "{self._portal.decode()}"', timeout)
         moved = int(status.split()[-1])
         if moved < n:
             self._exhausted = True
