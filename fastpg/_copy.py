@@ -231,15 +231,17 @@ def encoding(connection: Any) -> str:
     return "utf-8" if name.upper() in ("UTF8", "UTF-8", "UNICODE", "SQL_ASCII") else python_encoding(name)
 
 
-async def opened(connection: Any, opening: Coroutine[Any, Any, Any], limit: float | None) -> Any:
-    """What a coroutine opens, within the time that is left: a path may be that of a FIFO."""
+async def opened(
+    connection: Any, open_it: Callable[[Any], Coroutine[Any, Any, Any]], what: Any, limit: float | None
+) -> Any:
+    """What open_it() opens, within the time that is left: a path may be that of a FIFO."""
     if limit is None:
-        return await opening
+        return await open_it(what)
     deadline = Deadline(connection._loop, connection._left(limit))
     deadline.stage = "opening the file of a COPY"
     try:
         with deadline:
-            return await opening
+            return await open_it(what)
     except asyncio.TimeoutError as error:
         connection._not_sent(error)
         raise
@@ -250,7 +252,7 @@ async def opened(connection: Any, opening: Coroutine[Any, Any, Any], limit: floa
 
 async def copy_out(connection: Any, sql: str, output: Any, limit: float | None) -> str:
     """Run COPY ... TO STDOUT; its data goes to `output`."""
-    write = await opened(connection, open_output(output), limit)
+    write = await opened(connection, open_output, output, limit)
     failed = True
     try:
         transfer = Transfer(connection, limit)
@@ -347,7 +349,7 @@ async def to_table(
     check_where(connection, where)
     limit = await connection._ready(timeout)
     with connection._section():
-        chunks = await opened(connection, open_source(source), limit)
+        chunks = await opened(connection, open_source, source, limit)
         if not hasattr(chunks, "__aiter__"):
             status, _ = await copy_in(connection, sql, IteratorSource(chunks), limit)
             return status

@@ -374,7 +374,7 @@ async def test_an_error_of_the_server_interrupts_the_source(connection: fastpg.C
     await connection.execute("CREATE TEMP TABLE u (a int UNIQUE, b text)")
     with pytest.raises(exceptions.UniqueViolationError):
         await within(connection.copy_records_to_table("u", records=records()))
-    assert len(gate.seen) == 1
+    assert len(gate.seen) == int(gate.reached.is_set())  # the error may have come before
     assert await usable(connection)
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import random
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -57,7 +58,30 @@ async def server_error(c: fastpg.Connection, tag: int, nap: float, timeout: floa
     return tag
 
 
-CALLS = [value, uncached, rows, many, in_transaction, server_error]
+async def copy_out(c: fastpg.Connection, tag: int, nap: float, timeout: float | None) -> Any:
+    chunks: list[bytes] = []
+    query = "SELECT $1::int8, repeat('x', 300), pg_sleep($2) FROM generate_series(1, 2000) g"
+    await c.copy_from_query(query, tag, 0.0, output=chunks.append, timeout=timeout)
+    found = {line.split(b"\t")[0] for line in b"".join(chunks).splitlines()}
+    assert len(found) == 1
+    return int(found.pop())
+
+
+async def copy_in(c: fastpg.Connection, tag: int, nap: float, timeout: float | None) -> Any:
+    async def source() -> AsyncIterator[bytes]:
+        for _ in range(100):
+            yield b"%d\n" % tag
+            await asyncio.sleep(nap / 100)
+
+    await c.execute("CREATE TEMP TABLE IF NOT EXISTS tagged (tag int8)")
+    await c.copy_to_table("tagged", source=source(), timeout=timeout)
+    await c.copy_records_to_table("tagged", records=[(tag,)] * 3000, timeout=timeout)
+    found = await c.fetchmany("SELECT count(*) FROM tagged WHERE tag = $1", [(tag,)])
+    assert found == [(3100,)]
+    return tag
+
+
+CALLS = [value, uncached, rows, many, in_transaction, server_error, copy_out, copy_in]
 
 
 async def work(dsn: str, chance: random.Random, counts: dict[str, int]) -> None:
