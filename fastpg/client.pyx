@@ -22,6 +22,8 @@ cdef unsigned long _forks = 0
 cdef enum:
     CHUNKS_PER_TURN = 8         # of a long write, before the loop gets a turn
 
+cdef double FIRST_RETRY = 0.5   # seconds from one CancelRequest to the next for the same query, doubled each time
+
 
 def _count_fork():
     global _forks
@@ -379,8 +381,13 @@ cdef class Client:
                     ahead.abandon(self.create_future())
                 await asyncio.wait([ahead.waiter])
                 await asyncio.sleep(0)
-            if op.phase != PHASE_DONE and self.canceller is not None:
+            wait = FIRST_RETRY
+            while op.phase != PHASE_DONE and self.canceller is not None:
                 await self.canceller(self.cancel_timeout)
+                if op.phase != PHASE_DONE:
+                    # A request that comes before the server has begun with the query has no effect: once more then.
+                    await asyncio.wait([finished], timeout=wait)
+                    wait *= 2
             if op.phase != PHASE_DONE:
                 await finished
             # Others that were given up meanwhile.

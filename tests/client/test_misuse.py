@@ -330,6 +330,28 @@ async def test_a_coroutine_that_is_closed_gives_the_connection_back(dsn: str) ->
     await connection.close()
 
 
+async def test_a_cancel_that_comes_too_early_is_sent_again(dsn: str) -> None:
+    """The server forgets a CancelRequest that reaches it before the query does."""
+    connection = await fastpg.connect(dsn)
+    client = connection._client
+    requests = 0
+    cancel = client.canceller
+    assert cancel is not None
+
+    async def forgotten_once(timeout: float) -> None:
+        nonlocal requests
+        requests += 1
+        if requests > 1:
+            await cancel(timeout)
+
+    client.canceller = forgotten_once
+    with pytest.raises(asyncio.TimeoutError):
+        await connection.fetch("SELECT pg_sleep(60)", timeout=0.01)
+    assert await asyncio.wait_for(connection.fetchval("SELECT 5"), LIMIT) == 5
+    assert requests == 2
+    await connection.close()
+
+
 async def test_a_query_nothing_of_which_was_written_never_is(dsn: str) -> None:
     """The transport takes no more: what is cancelled while it waits is not sent later."""
     connection = await fastpg.connect(dsn)
