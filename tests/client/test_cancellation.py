@@ -7,6 +7,8 @@ import asyncio
 import gc
 import io
 import itertools
+import os
+import tempfile
 from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any
 
@@ -203,7 +205,7 @@ async def failing_sink(data: bytes) -> None:
     raise ZeroDivisionError
 
 
-LONG = "SELECT g, repeat('x', 1000) FROM generate_series(1, 3000) g"
+LONG = "SELECT g, repeat('x', 1000) FROM generate_series(1, 2000) g"
 
 
 @scenario
@@ -239,6 +241,16 @@ async def copy_in(c: fastpg.Connection) -> None:
 async def copy_records(c: fastpg.Connection) -> None:
     await c.copy_records_to_table("step", records=[(1, "x" * 100)] * 5000)
     await c.copy_records_to_table("step", records=records(5000), timeout=10)
+
+
+@scenario
+async def copy_files(c: fastpg.Connection) -> None:
+    with tempfile.TemporaryDirectory() as directory:
+        path = os.path.join(directory, "rows")
+        await c.copy_from_query("SELECT g, repeat('x', 1000) FROM generate_series(1, 600) g", output=path)
+        await c.copy_to_table("step", source=path, timeout=10)
+        await c.copy_from_query("SELECT 1", output=path, timeout=10)
+        await c.copy_to_table("step", source=path, columns=["a"])
 
 
 @scenario
