@@ -71,6 +71,34 @@ class StatementCache:
             self._expiry.pop(query, None)
             self._on_remove(plan)
 
+    # asyncpg's names, which programs use to look at a cache or to change its limits.
+
+    def iter_statements(self) -> Iterator[StatementPlan]:
+        """The plans, the least recently used first."""
+        return iter(list(self._entries.values()))
+
+    def get_max_size(self) -> int:
+        """How many statements are kept; 0: none."""
+        return self.max_size
+
+    def set_max_size(self, new_size: int) -> None:
+        """Keep as many statements; what is too much leaves."""
+        self.max_size = new_size
+        while len(self._entries) > new_size:
+            self.remove(next(iter(self._entries)))
+
+    def get_max_lifetime(self) -> float:
+        """Seconds that a statement is kept; 0: for ever."""
+        return self.max_lifetime
+
+    def set_max_lifetime(self, new_lifetime: float) -> None:
+        """Keep statements for as many seconds from now on, those of today too."""
+        self.max_lifetime = new_lifetime
+        self._stop()
+        now = self._loop.time()
+        self._expiry = OrderedDict((query, now + new_lifetime) for query in self._entries if new_lifetime)
+        self._arm()
+
     def clear(self) -> None:
         """Drop all entries."""
         plans = list(self._entries.values())
