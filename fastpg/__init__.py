@@ -3,10 +3,16 @@
 
 from __future__ import annotations
 
+# asyncpg's modules are there without being imported by themselves.
+from fastpg import compat as compat
+from fastpg import connresource as connresource
+from fastpg import utils as utils
 from fastpg.connection import Connection, connect
 from fastpg.exceptions import *  # noqa: F403
 from fastpg.exceptions import __all__ as _exceptions
+from fastpg.pgproto import pgproto as _pgproto  # noqa: F401
 from fastpg.pool import Pool, create_pool
+from fastpg.protocol import protocol as _protocol  # noqa: F401
 from fastpg.protocol.record import Record
 from fastpg.types import (
     Attribute,

@@ -98,9 +98,12 @@ def _view(params: ConnectParams) -> _ConnectionParameters:
     if not all(target.is_unix for target in params.targets):
         context = False if params.sslmode == "disable" else tls.build_context(params)
     mode = SSLMode.parse(params.sslmode) if context else SSLMode.disable
+    settings = dict(params.server_settings)
+    if settings.get("client_encoding") == "UTF8":
+        del settings["client_encoding"]  # sent by default, not asked for
     return _ConnectionParameters(
         params.user, password, params.database, context, mode, SSLNegotiation(params.sslnegotiation),
-        dict(params.server_settings) or None, SessionAttribute(params.target_session_attrs), params.krbsrvname,
+        settings or None, SessionAttribute(params.target_session_attrs), params.krbsrvname,
         params.gsslib,
     )  # fmt: skip
 

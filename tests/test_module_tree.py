@@ -7,6 +7,9 @@ import importlib
 import importlib.util
 import inspect
 import pkgutil
+import subprocess
+import sys
+import textwrap
 import types
 
 import asyncpg
@@ -96,6 +99,19 @@ def test_private_names(path: str) -> None:
     module, _, name = path.rpartition(".")
     assert hasattr(importlib.import_module(f"asyncpg.{module}"), name)
     assert hasattr(importlib.import_module(f"fastpg.{module}"), name)
+
+
+def test_modules_are_there_without_an_import() -> None:
+    code = """
+        import sys
+        print(*sorted(name.partition(".")[2] for name in sys.modules if name.partition(".")[0] == package.__name__))
+    """
+    loaded = []
+    for name in ("asyncpg", "fastpg"):
+        script = f"import {name} as package\n{textwrap.dedent(code)}"
+        done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
+        loaded.append(set(done.stdout.split()))
+    assert sorted(name for name in loaded[0] - loaded[1] if is_public(name) and name not in NO_MODULE) == []
 
 
 def test_the_alias_has_the_same_tree() -> None:
