@@ -149,13 +149,15 @@ cdef class StatementPlan:
 
 
 cdef int write_arguments(StatementPlan statement, Out *out, object args, Py_ssize_t element) except -1:
-    cdef Py_ssize_t i = 0, n = statement.parameter_count
+    cdef Py_ssize_t i = 0, n = statement.parameter_count, taken = -1
     cdef const Codec *codec
+    value = None
     if len(args) != n:
         raise_wrong_count(n, len(args))
     try:
         for i in range(n):
             value = args[i]
+            taken = i
             if value is None:
                 out_i32(out, -1)
             else:
@@ -164,7 +166,8 @@ cdef int write_arguments(StatementPlan statement, Out *out, object args, Py_ssiz
     except InternalClientError:
         raise
     except Exception as error:
-        raise_bad_argument(i, element, args[i], error)
+        # Not args[i] once more: an encoder calls the value's methods, which may have changed a list of arguments.
+        raise_bad_argument(i, element, value if taken == i else None, error)
     return 0
 
 
