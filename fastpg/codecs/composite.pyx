@@ -9,7 +9,7 @@ from libc.stdint cimport int32_t, uint32_t
 
 from fastpg.codecs.codec cimport (
     FORMAT_BINARY, FORMAT_TEXT, KIND_COMPOSITE, KIND_RECORD, Codec, CodecHandle, builtin, decode_value, encode_value,
-    malformed,
+    malformed, out_of_range,
 )
 from fastpg.codecs.user cimport decode_as_text
 from fastpg.wire cimport Out, load_i32, load_u32, out_begin_value, out_end_value, out_i32, out_value
@@ -38,7 +38,7 @@ cdef CodecHandle composite_of(uint32_t oid, str name, tuple names, tuple members
 cdef CodecHandle record_of(object lookup):
     cdef Members info = Members.__new__(Members)
     info.lookup = lookup
-    return CodecHandle.derive(2249, "record", KIND_RECORD, FORMAT_BINARY, -1, 0, record_decode, record_encode,
+    return CodecHandle.derive(2249, "record", KIND_RECORD, FORMAT_BINARY, -1, 0, nested_record_decode, record_encode,
                               None, info, ())
 
 
@@ -243,6 +243,32 @@ cdef object record_decode(const Codec *self, const char *p, Py_ssize_t n):
     if p != end:
         return malformed(self, "trailing bytes")
     return tuple(values)
+
+
+cdef extern from *:
+    """
+    #if defined(_MSC_VER)
+    static __declspec(thread) int fastpg_record_depth = 0;
+    #else
+    static _Thread_local int fastpg_record_depth = 0;
+    #endif
+    """
+    int fastpg_record_depth
+
+cdef enum:
+    MAX_RECORD_DEPTH = 200
+
+
+cdef object nested_record_decode(const Codec *self, const char *p, Py_ssize_t n):
+    # A level takes twelve bytes of the message and some hundred of the C stack: a hostile server would exhaust it.
+    global fastpg_record_depth
+    if fastpg_record_depth >= MAX_RECORD_DEPTH:
+        return out_of_range(self, f"nested more than {MAX_RECORD_DEPTH} levels deep")
+    fastpg_record_depth += 1
+    try:
+        return record_decode(self, p, n)
+    finally:
+        fastpg_record_depth -= 1
 
 
 cdef int record_encode(const Codec *self, Out *out, object value) except -1:

@@ -30,12 +30,13 @@ cdef object inet_decode(const Codec *self, const char *p, Py_ssize_t n):
     if size != n - 4 or not (family == FAMILY_4 and size == 4 or family == FAMILY_6 and size == 16) or bits > size * 8:
         return malformed(self, f"family {family}, {bits} bits, {n - 4} bytes")
     p += 4
-    if family == FAMILY_4:
-        if is_cidr:
-            return IPv4Network((load_u32(p), bits))
-        return IPv4Address(load_u32(p)) if bits == 32 else IPv4Interface((load_u32(p), bits))
     if is_cidr:
-        return IPv6Network((p[:16], bits))
+        try:
+            return IPv4Network((load_u32(p), bits)) if family == FAMILY_4 else IPv6Network((p[:16], bits))
+        except ValueError as error:         # host bits are set, which the server does not let happen
+            return malformed(self, str(error))
+    if family == FAMILY_4:
+        return IPv4Address(load_u32(p)) if bits == 32 else IPv4Interface((load_u32(p), bits))
     return IPv6Address(p[:16]) if bits == 128 else IPv6Interface((p[:16], bits))
 
 

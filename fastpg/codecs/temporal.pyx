@@ -10,7 +10,7 @@ from cpython.datetime cimport (
     import_datetime, time_new, timedelta_days, timedelta_microseconds, timedelta_new, timedelta_seconds, timezone_new,
 )
 from libc.stdint cimport (
-    INT32_MAX, INT32_MIN, INT64_MAX, INT64_MIN, int16_t, int32_t, int64_t, uint8_t, uint32_t,
+    INT32_MAX, INT32_MIN, INT64_MAX, INT64_MIN, int16_t, int32_t, int64_t, uint8_t, uint32_t, uint64_t,
 )
 
 from fastpg.codecs.codec cimport (
@@ -28,6 +28,7 @@ cdef extern from "calendar.h" nogil:
     int64_t days_from_civil(int64_t year, int month, int day)
     void civil_from_days(int64_t days, int64_t *year, int *month, int *day)
     int64_t floor_div(int64_t a, int64_t b)
+    int64_t floor_mod(int64_t a, int64_t b)
 
 cdef extern from "datetime.h":
     int PyDateTime_GET_YEAR(object o)
@@ -64,7 +65,7 @@ cdef str date_text(int64_t days):
     return f"{1 - year:04d}-{month:02d}-{day:02d} BC"
 
 
-cdef str time_text(int64_t us):
+cdef str time_text(uint64_t us):
     text = f"{us // 3600000000:02d}:{us // 60000000 % 60:02d}:{us // 1000000 % 60:02d}"
     return f"{text}.{us % 1000000:06d}".rstrip("0") if us % 1000000 else text
 
@@ -73,7 +74,7 @@ cdef str timestamp_text(int64_t us, str zone):
     cdef int64_t days = floor_div(us, US_PER_DAY)
     text = date_text(days)
     suffix = " BC" if text.endswith(" BC") else ""
-    return f"{text.removesuffix(' BC')} {time_text(us - days * US_PER_DAY)}{zone}{suffix}"
+    return f"{text.removesuffix(' BC')} {time_text(floor_mod(us, US_PER_DAY))}{zone}{suffix}"
 
 
 cdef int put_date(Out *out, int64_t days) except -1:
@@ -112,8 +113,9 @@ cdef int date_encode(const Codec *self, Out *out, object value) except -1:
     if PyDate_Check(value):
         return put_date(out, days_from_civil(PyDateTime_GET_YEAR(value), PyDateTime_GET_MONTH(value),
                                              PyDateTime_GET_DAY(value)))
-    # 730120 is date(2000, 1, 1).toordinal().
-    return put_date(out, <int64_t>value.toordinal() - 730120)
+    # 730120 is date(2000, 1, 1).toordinal(). The conversion to int32 has its check.
+    cdef int32_t days = value.toordinal() - 730120
+    return put_date(out, days)
 
 
 # ------------------------------------------------------------------------ time
@@ -133,7 +135,7 @@ cdef object time_decode(const Codec *self, const char *p, Py_ssize_t n):
     return time_object(self, load_i64(p), None)
 
 
-cdef int64_t time_us(object value) except -1:
+cdef int64_t time_us(object value) except? -1:
     if not PyTime_Check(value):
         # Whatever offers the fields of a time will do.
         return ((value.hour * 60 + value.minute) * 60 + value.second) * 1000000 + value.microsecond
@@ -153,11 +155,19 @@ cdef object timetz_decode(const Codec *self, const char *p, Py_ssize_t n):
     return time_object(self, load_i64(p), timezone_new(timedelta_new(0, -west, 0)))
 
 
+cdef int require_delta(object offset) except -1:
+    # What is no timedelta has no fields to read.
+    if not PyDelta_Check(offset):
+        raise TypeError(f"utcoffset() must give a datetime.timedelta, not {type(offset).__name__!r}")
+    return 0
+
+
 cdef int timetz_encode(const Codec *self, Out *out, object value) except -1:
     cdef int64_t us = time_us(value)
     offset = value.utcoffset()
     if offset is None:
         raise ValueError("a time with a time zone is expected: its tzinfo gives no offset")
+    require_delta(offset)
     out_need(out, 16)
     put_u32(out, 12)
     put_u64(out, <unsigned long long>us)
@@ -169,7 +179,7 @@ cdef int timetz_encode(const Codec *self, Out *out, object value) except -1:
 
 cdef object timestamp_object(const Codec *self, int64_t us, object zone):
     cdef int64_t days = floor_div(us, US_PER_DAY)
-    cdef int64_t rest = us - days * US_PER_DAY
+    cdef int64_t rest = floor_mod(us, US_PER_DAY)
     cdef int64_t seconds, year
     cdef int month, day
     if days < FIRST_DAY or days > LAST_DAY:
@@ -244,7 +254,10 @@ cdef int timestamptz_encode(const Codec *self, Out *out, object value) except -1
     if offset is None:
         # A naive value is local time.
         value = value.astimezone(UTC)
+        if not PyDateTime_Check(value):
+            refuse(value)
         return put_int64(out, wall_us(value))
+    require_delta(offset)
     us = (timedelta_days(offset) * 86400 + timedelta_seconds(offset)) * US_PER_SECOND + timedelta_microseconds(offset)
     return put_int64(out, wall_us(value) - us)
 
@@ -252,7 +265,7 @@ cdef int timestamptz_encode(const Codec *self, Out *out, object value) except -1
 # -------------------------------------------------------------------- interval
 
 cdef str interval_text(int64_t us, int32_t days, int32_t months):
-    return f"{months} mons {days} days {'-' if us < 0 else ''}{time_text(-us if us < 0 else us)}"
+    return f"{months} mons {days} days {'-' if us < 0 else ''}{time_text(0 - <uint64_t>us if us < 0 else us)}"
 
 
 cdef object interval_decode(const Codec *self, const char *p, Py_ssize_t n):
@@ -270,7 +283,7 @@ cdef object interval_decode(const Codec *self, const char *p, Py_ssize_t n):
         return out_of_range(self, interval_text(us, days, months))
     if months:
         return Interval.make(months, days, us)
-    us -= of_us * US_PER_DAY
+    us = floor_mod(us, US_PER_DAY)
     return timedelta_new(<int>total, <int>(us // US_PER_SECOND), <int>(us % US_PER_SECOND))
 
 
@@ -286,10 +299,12 @@ cdef int interval_encode(const Codec *self, Out *out, object value) except -1:
     else:
         # dateutil's relativedelta and its like.
         days = value.days
-        us = <int64_t>value.seconds * US_PER_SECOND + <int64_t>value.microseconds
+        # In Python's integers: what does not fit at the end is an OverflowError, not another number.
+        seconds = value.seconds
         if hasattr(value, "months"):
             months = value.years * 12 + value.months
-            us += (<int64_t>value.hours * 60 + <int64_t>value.minutes) * 60 * US_PER_SECOND
+            seconds += (value.hours * 60 + value.minutes) * 60
+        us = seconds * 1000000 + value.microseconds
     out_need(out, 20)
     put_u32(out, 16)
     put_u64(out, <unsigned long long>us)

@@ -34,4 +34,7 @@ static inline void civil_from_days(int64_t days, int64_t *year, int *month, int 
 /* Floor division for a positive divisor. */
 static inline int64_t floor_div(int64_t a, int64_t b) { return a / b - (a % b < 0); }
 
+/* What that division leaves; a - floor_div(a, b) * b overflows near the smallest a. */
+static inline int64_t floor_mod(int64_t a, int64_t b) { return a % b + (a % b < 0 ? b : 0); }
+
 #endif
