@@ -146,9 +146,13 @@ cdef tuple parse_notification(const char *p, Py_ssize_t n):
 
 
 cdef bytes parse_command_complete(const char *p, Py_ssize_t n):
+    # Tags are ASCII in every encoding: who reads one may decode it without a second thought.
     if n < 1 or cstring_len(p, p + n) != n - 1:
         bad("CommandComplete")
-    return p[:n - 1]
+    tag = p[:n - 1]
+    if not tag.isascii():
+        bad("CommandComplete")
+    return tag
 
 
 cdef int parse_ready_for_query(const char *p, Py_ssize_t n) except -1:

@@ -610,3 +610,37 @@ def test_no_answer_is_no_empty_result(operation: Callable[[Any], Any]) -> None:
     session.feed(m.ready())
     with pytest.raises(exceptions.ProtocolError, match="did not answer"):
         _ = waiter.value
+@pytest.mark.parametrize("operation", [
+    lambda waiter: SimpleQuery("select", waiter),
+    lambda waiter: Execute(statement(), (1,), RecordSink(None), waiter),
+    lambda waiter: ExecuteMany(statement(columns=()), [(1,)], RowSink(), waiter),
+    lambda waiter: CopyIn("copy", IteratorSource([]), waiter),
+    lambda waiter: CopyOut("copy", lambda data: None, waiter),
+], ids=["simple", "execute", "many", "copy in", "copy out"])  # fmt: skip
+def test_a_status_that_is_no_text(operation: Callable[[Recorder], Any]) -> None:
+    session, waiter = Session(), Recorder()
+    session.submit(operation(waiter))
+    session.feed(m.message("C", b"\xff\xfe\0") + m.ready())
+    assert isinstance(session.failure, exceptions.ProtocolError)
+    with pytest.raises(exceptions.ProtocolError, match="CommandComplete"):
+        assert waiter.value
+
+
+@pytest.mark.parametrize("how", ["index", "float"])
+def test_arguments_that_change_while_they_are_encoded(how: str) -> None:
+    class Shrinking:
+        def __index__(self) -> int:
+            arguments.clear()
+            return 1
+
+        def __float__(self) -> float:
+            arguments.clear()
+            return 1.0
+
+    oid = INT4 if how == "index" else 701
+    session, waiter = Session(), Recorder()
+    arguments: list[Any] = [Shrinking(), 1, 2]
+    operation = ExecuteMany(statement((oid, oid, oid), ()), [arguments], RowSink(), waiter)
+    with pytest.raises(exceptions.DataError, match=r"query argument \$2 in element #0"):
+        session.submit(operation)
+    assert session.take_output() is None and session.pending == 0
