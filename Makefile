@@ -4,10 +4,15 @@ VENV := .venv
 PY := $(VENV)/bin/python
 JOBS := $(shell nproc 2>/dev/null || echo 2)
 
-.PHONY: test test-quick test-matrix build lint types fuzz bench gen demo dist clean
+.PHONY: test test-quick test-matrix build lint types sanitize fuzz bench gen demo dist clean
 
 test: build lint types       ## everything that CI runs
 	$(PY) -m pytest -q
+	$(MAKE) --no-print-directory sanitize
+
+sanitize: $(VENV)/.ready     ## under ASan and UBSan: the tests without a server, and a short fuzzing
+	$(PY) -m tools.sanitize test
+	$(PY) -m tools.sanitize fuzz --quick
 
 test-quick: build            ## the tests that need no server
 	$(PY) -m pytest -q tests/protocol tests/test_dsn.py tests/test_exceptions.py tests/test_types.py tests/test_layers.py
@@ -26,14 +31,15 @@ build: $(VENV)/.ready        ## compile in place
 
 lint: $(VENV)/.ready
 	$(PY) -m ruff check .
-	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" cython-lint fastpg
+	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" cython-lint fastpg tools
 
 types: build
 	$(PY) -m mypy --strict
 	$(PY) tools/stubtest.py
 
-fuzz: build                  ## hypothesis with many more examples
-	$(PY) -m pytest -q --hypothesis-profile=fuzz tests/protocol tests/codecs
+fuzz: build                  ## under ASan and UBSan: 10^6 malformed inputs a codec, 10^5 mutated sessions
+	$(PY) -m tools.sanitize fuzz
+	$(PY) -m pytest -q --hypothesis-profile=fuzz --no-server tests/protocol tests/codecs
 
 bench: build                 ## instructions (with valgrind), then time, beside asyncpg and the floors
 	$(PY) bench/setup.py --quiet build_ext --inplace
@@ -51,6 +57,6 @@ dist: $(VENV)/.ready         ## sdist and wheel, checked
 	$(PY) -m tools.dist_check
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info
+	rm -rf $(VENV) build dist *.egg-info tools/fuzz/*.c
 	find fastpg -name '*.so' -delete
 	find fastpg -name '*.pyx' -exec sh -c 'rm -f "$${1%.pyx}.c"' _ {} \;

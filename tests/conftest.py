@@ -17,10 +17,25 @@ from tests.server import AnyServer, Servers
 # The same examples in every run: what a run finds, the next one finds too. New ones come with `make fuzz`.
 settings.register_profile("default", derandomize=True, deadline=None)
 settings.load_profile("default")
+settings.register_profile("sanitize", derandomize=True, max_examples=20, deadline=None)
 settings.register_profile("fuzz", derandomize=False, max_examples=5000, deadline=None)
 
 ALLOWED_SKIPS = Path(__file__).with_name("allowed_skips.txt")
 unexpected: pytest.StashKey[list[str]] = pytest.StashKey()
+
+
+NEED_SERVERS = {"servers", "server_with", "server", "dsn"}
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--no-server", action="store_true", help="only the tests that need no PostgreSQL server")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--no-server"):
+        needy = [item for item in items if NEED_SERVERS & set(getattr(item, "fixturenames", ()))]
+        config.hook.pytest_deselected(items=needy)
+        items[:] = [item for item in items if item not in set(needy)]
 
 
 @pytest.fixture(scope="session")
