@@ -17,6 +17,8 @@ from fastpg.wire cimport (
     put_u32,
 )
 
+from decimal import Decimal
+
 
 cdef extern from "Python.h":
     int PyObject_CheckBuffer(object value)
@@ -67,6 +69,8 @@ cdef uint64_t _unsigned(object value, uint64_t high, str message) except? 0xffff
         cls = type(value)
         if not isinstance(value, int) and not hasattr(cls, "__index__") and not hasattr(cls, "__int__"):
             raise TypeError("an integer is required")
+        if isinstance(value, Decimal) and value.adjusted() > 20:
+            raise OverflowError(message)    # minutes of work for 1E+999999
         value = int(value)
     try:
         result = PyLong_AsUnsignedLongLong(value)

@@ -18,6 +18,8 @@ from fastpg.wire cimport (
     put_u64,
 )
 
+from decimal import Decimal
+
 
 cdef extern from "Python.h":
     long long PyLong_AsLongLongAndOverflow(object value, int *overflow) except? -1
@@ -34,6 +36,8 @@ cdef object _integer(object value, const char *name, str refusal):
     # Whatever converts itself to an int; float and Decimal lose their fraction, as asyncpg's callers expect.
     cls = type(value)
     if isinstance(value, int) or hasattr(cls, "__index__") or hasattr(cls, "__int__"):
+        if isinstance(value, Decimal) and value.adjusted() > 20:
+            return _overflow(name)      # minutes of work for 1E+999999
         try:
             return int(value)
         except OverflowError:           # an infinity

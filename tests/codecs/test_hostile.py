@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import datetime
 import struct
+from decimal import Decimal
 from types import SimpleNamespace
 from typing import Any
 
@@ -90,6 +91,18 @@ def test_an_interval_out_of_range(name: str) -> None:
     names = ("days", "seconds", "microseconds", "years", "months", "hours", "minutes")
     with pytest.raises(OverflowError):
         encode(INTERVAL, SimpleNamespace(**dict.fromkeys(names, 0) | {name: 2**63}))
+
+
+@pytest.mark.parametrize("oid", [21, 23, 20, 26, 5069, 3220])
+@pytest.mark.parametrize("text", ["1E+999999", "-1E+999999", "1E+21", "99999999999999999999"])
+def test_a_decimal_that_is_no_integer_of_ours(oid: int, text: str) -> None:
+    # To make an int of the first takes minutes.
+    with pytest.raises(OverflowError):
+        encode(oid, Decimal(text))
+    for element in ((Decimal(text), 1), (1, Decimal(text))):
+        with pytest.raises(OverflowError):
+            encode(27, element)
+    assert encode(20, Decimal("7.9")) == struct.pack("!q", 7)
 
 
 def nested(depth: int) -> bytes:

@@ -21,8 +21,13 @@ import fastpg.codecs  # noqa: F401  (registers everything)
 from fastpg import types
 from fastpg._temporal import DATE_INFINITY, TIMESTAMP_INFINITY, Interval
 from fastpg.codecs.codec import builtin_handle, registered
-from fastpg.codecs.registry import Registry, TypeInfo, TypeKnowledge
+from fastpg.codecs.registry import Registry
 from tools.fuzz import driver
+
+try:
+    from fastpg.codecs.knowledge import TypeInfo, TypeKnowledge
+except ImportError:
+    from fastpg.codecs.registry import TypeInfo, TypeKnowledge
 
 UTC = datetime.timezone.utc
 #: Values of every type there is; a codec's samples are those it takes.
@@ -57,7 +62,7 @@ INTROSPECTED = (
     TypeInfo(COMPOSITES, "_pair", "public", "array", element=COMPOSITE),
     TypeInfo(RANGE, "floatrange", "public", "range", element=701),
     TypeInfo(MULTIRANGE, "floatmultirange", "public", "multirange", element=RANGE),
-    TypeInfo(SCALAR, "box3d", "public", "scalar", has_binary=False),
+    TypeInfo(SCALAR, "box3d", "public", "scalar"),
     TypeInfo(RANGES, "_floatrange", "public", "array", element=RANGE),
 )  # fmt: skip
 
