@@ -16,7 +16,7 @@ from collections.abc import AsyncIterable, Callable, Coroutine
 from typing import Any
 
 from fastpg import _copy_sql, exceptions
-from fastpg._copy_io import open_output, open_source, pieces
+from fastpg._copy_io import Closing, open_output, open_source, pieces
 from fastpg._startup import Deadline
 from fastpg.codecs.registry import python_encoding
 from fastpg.protocol.copy import BufferSink, CopyIn, CopyOut, IteratorSource, PushSource, RowSource
@@ -253,8 +253,7 @@ async def opened(
 async def copy_out(connection: Any, sql: str, output: Any, limit: float | None) -> str:
     """Run COPY ... TO STDOUT; its data goes to `output`."""
     write = await opened(connection, open_output, output, limit)
-    failed = True
-    try:
+    async with Closing(write):
         transfer = Transfer(connection, limit)
         buffer = BufferSink(transfer.notify)
 
@@ -269,11 +268,7 @@ async def copy_out(connection: Any, sql: str, output: Any, limit: float | None) 
                 else:
                     await transfer.changed(lambda: buffer.size)
 
-        status = await transfer.run(CopyOut(sql, buffer, None, encoding(connection)), drain)
-        failed = False
-    finally:
-        await write.close(failed)
-    return status
+        return await transfer.run(CopyOut(sql, buffer, None, encoding(connection)), drain)
 
 
 async def from_table(
@@ -353,16 +348,10 @@ async def to_table(
         if not hasattr(chunks, "__aiter__"):
             status, _ = await copy_in(connection, sql, IteratorSource(chunks), limit)
             return status
-        failed = True
-        try:
+        async with Closing(chunks, chunks is not source):
             transfer = FeedingTransfer(connection, limit)
             operation = CopyIn(sql, transfer.source, None, encoding(connection))
-            status = await transfer.run(operation, lambda: transfer.feed(operation, chunks))
-            failed = False
-        finally:
-            if chunks is not source:
-                await chunks.close(failed)
-    return status
+            return await transfer.run(operation, lambda: transfer.feed(operation, chunks))
 
 
 async def records_to_table(

@@ -7,7 +7,7 @@ import asyncio
 import inspect
 import io
 import os
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
@@ -52,17 +52,25 @@ class File:
 
     async def close(self, failed: bool) -> None:
         """Close what is ours. failed: another error is on its way, this one's are of no interest."""
-        call, self.call = self.call, None
-        if call is not None and not call.done():
-            call.add_done_callback(self._close_late)
-        elif self.owned:
-            closing = self.loop.run_in_executor(None, self.file.close)
-            closing.add_done_callback(forget)
+        closing = self.discard()
+        if closing is not None:
             try:
                 await asyncio.shield(closing)
             except Exception:
                 if not failed:
                     raise
+
+    def discard(self) -> asyncio.Future[Any] | None:
+        """Close what is ours, now or after the call under way; a Future when it is now."""
+        call, self.call = self.call, None
+        if call is not None and not call.done():
+            call.add_done_callback(self._close_late)
+            return None
+        if not self.owned:
+            return None
+        closing = self.loop.run_in_executor(None, self.file.close)
+        closing.add_done_callback(forget)
+        return closing
 
     def _close_late(self, call: asyncio.Future[Any]) -> None:
         forget(call)
@@ -125,8 +133,27 @@ class Callback:
     async def close(self, failed: bool) -> None:
         """Nothing of it is ours."""
 
+    def discard(self) -> None:
+        """Nothing of it is ours."""
 
-Output = Callable[[bytes], Awaitable[None]]
+
+class Closing:
+    """Closes this end of a COPY after it, when it is ours; errors of that count only when there are no others."""
+
+    def __init__(self, end: Any, ours: bool = True) -> None:
+        self.end = end
+        self.ours = ours
+
+    async def __aenter__(self) -> None:
+        pass
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: Any) -> None:
+        if not self.ours:
+            return
+        if kind is GeneratorExit:
+            self.end.discard()  # nothing can be awaited any more
+        else:
+            await self.end.close(failed=kind is not None)
 
 
 async def open_output(output: Any) -> Writer | Callback:

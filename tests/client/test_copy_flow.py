@@ -575,6 +575,34 @@ async def test_an_encoder_that_raises_stop_iteration(connection: fastpg.Connecti
 # -------------------------------------------------------------------------- ends
 
 
+async def test_a_coroutine_that_is_closed(connection: fastpg.Connection, tmp_path: Path) -> None:
+    """Closed at each of its suspensions, when nothing can be awaited any more."""
+    path = tmp_path / "rows"
+    calls: list[Callable[[], Any]] = [
+        lambda: connection.copy_from_query(LONG.format(700), output=path),
+        lambda: connection.copy_to_table("t", source=path),
+        lambda: connection.copy_to_table("t", source=Gate(MB).source()),
+        lambda: connection.copy_records_to_table("t", records=[(1, "x" * 1000)] * 700, timeout=60),
+    ]
+    path.write_bytes(ROW)
+    for call in calls:
+        for last in range(1000):
+            coroutine = call()
+            try:
+                for _ in range(last + 1):
+                    awaited = coroutine.send(None)
+                    if awaited is not None:
+                        awaited._asyncio_future_blocking = False  # what a Task does with what it is given
+                        await within(asyncio.wait([awaited]))
+                    await asyncio.sleep(0)
+            except StopIteration:
+                break
+            coroutine.close()
+            assert await within(connection.execute("")) == ""
+            assert await usable(connection)
+        assert last > 1
+
+
 @pytest.mark.parametrize("how", ["backend", "close", "terminate"])
 async def test_the_connection_ends_in_the_middle(dsn: str, monitor: fastpg.Connection, how: str) -> None:
     gate = Gate()
