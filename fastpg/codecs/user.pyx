@@ -61,7 +61,11 @@ cdef object call(const Codec *self, str what, object function, object value):
 
 cdef object text_decode(const Codec *self, const char *p, Py_ssize_t n):
     cdef Functions functions = <Functions>self.extra
-    return call(self, "decoder", functions.decoder, p[:n].decode(functions.encoding))
+    try:
+        text = p[:n].decode(functions.encoding)
+    except UnicodeDecodeError as error:
+        raise UnrepresentableValueError(f"value of type {self.name.decode()!r}: {error}") from error
+    return call(self, "decoder", functions.decoder, text)
 
 
 cdef bytes encoded(const Codec *self, object value):

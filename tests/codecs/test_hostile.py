@@ -12,7 +12,13 @@ from typing import Any
 import pytest
 
 from fastpg.codecs.codec import decode, encode
+from fastpg.codecs.registry import Registry
 from fastpg.exceptions import ProtocolError, UnrepresentableValueError
+from fastpg.protocol.operation import Execute, StatementPlan
+from fastpg.protocol.row import RowPlan
+from fastpg.protocol.session import Session
+from fastpg.sinks.record import RecordSink
+from tests import messages as m
 
 POINT, LSEG, BOX, LINE, CIRCLE = 600, 601, 603, 628, 718
 DATE, TIME, TIMETZ, TIMESTAMP, TIMESTAMPTZ, INTERVAL, CIDR = 1082, 1083, 1266, 1114, 1184, 1186, 650
@@ -103,6 +109,36 @@ def test_a_decimal_that_is_no_integer_of_ours(oid: int, text: str) -> None:
         with pytest.raises(OverflowError):
             encode(27, element)
     assert encode(20, Decimal("7.9")) == struct.pack("!q", 7)
+
+
+@pytest.mark.parametrize("encoding, data", [("UTF8", b"a\xffb"), ("EUC_JP", b"\xa4")])
+def test_text_for_a_users_decoder_that_is_no_text(encoding: str, data: bytes) -> None:
+    registry = Registry()
+    registry.set_encoding(encoding)
+    registry.set_python(25, "text", str, str, "text")
+    handle = registry.lookup(25)
+    column = (b"a", 0, 0, 25, -1, -1, 0)
+    statement = StatementPlan("select", b"s", (), (), RowPlan((column,), (handle,)))
+    session, outcome = Session(), Outcome()
+    session.submit(Execute(statement, (), RecordSink(None), outcome))
+    session.feed(m.bind_complete() + m.data_row(data) + m.command_complete("SELECT 1") + m.ready())
+    assert isinstance(outcome.error, UnrepresentableValueError) and "'a'" in str(outcome.error)
+    assert session.failure is None and session.pending == 0
+
+
+class Outcome:
+    """A waiter."""
+
+    error: BaseException | None = None
+
+    def done(self) -> bool:
+        return self.error is not None
+
+    def set_result(self, value: Any) -> None:
+        raise AssertionError(value)
+
+    def set_exception(self, error: BaseException) -> None:
+        self.error = error
 
 
 def nested(depth: int) -> bytes:
