@@ -20,8 +20,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 #: Of these, the tests that need no server. What is left out has nothing to do with compiled code.
-TESTS = ["tests/protocol", "tests/codecs", "tests/client", "tests/pool", "tests/test_dsn.py", "tests/test_types.py",
-         "tests/test_exceptions.py"]  # fmt: skip
+TESTS = ["tests/protocol", "tests/codecs", "tests/client", "tests/pool", "tests/test_simd.py", "tests/test_dsn.py",
+         "tests/test_types.py", "tests/test_exceptions.py"]  # fmt: skip
 #: Exit status of a process that a sanitizer has ended.
 REPORTED = 86
 

@@ -25,8 +25,9 @@ from tools.fuzz.decoders import ALLOWED
 from tools.fuzz.targets import POOL, Target, values_for
 
 #: What an encoder on its own may raise: codecs that ask an object for what it lacks let AttributeError and LookupError
-#: pass, and an object that claims to have 2**62 items gets a MemoryError. SystemError is never right.
-REFUSALS = (TypeError, ValueError, ArithmeticError, AttributeError, LookupError, BufferError, RecursionError,
+#: pass, an object that claims to have 2**62 items gets a MemoryError, and a user's function that raises StopIteration a
+#: RuntimeError. SystemError is never right.
+REFUSALS = (TypeError, ValueError, ArithmeticError, AttributeError, LookupError, BufferError, RuntimeError,
             MemoryError, InterfaceError, *ALLOWED)  # fmt: skip
 
 

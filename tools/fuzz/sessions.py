@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from fastpg.codecs.codec import builtin_handle
+from fastpg.codecs.registry import Registry
 from fastpg.exceptions import (
     ConnectionDoesNotExistError,
     InterfaceError,
@@ -24,6 +25,7 @@ from fastpg.exceptions import (
     UnrepresentableValueError,
 )
 from fastpg.protocol.copy import CopyIn, CopyOut, IteratorSource, PushSource
+from fastpg.protocol.oneshot import FirstExecute, OneShot
 from fastpg.protocol.operation import CloseStatements, Execute, ExecuteMany, Prepare, SimpleQuery, StatementPlan
 from fastpg.protocol.row import RowPlan, RowSink
 from fastpg.protocol.session import Session
@@ -50,6 +52,12 @@ def statement(columns: tuple[tuple[str, int], ...] = COLUMNS) -> StatementPlan:
     described = tuple((name.encode(), 0, 0, oid, -1, -1, 0) for name, oid in columns)
     plan = RowPlan(described, tuple(builtin_handle(oid) for _, oid in columns)) if columns else None
     return StatementPlan("select", b"s1", (INT4,), (builtin_handle(INT4),), plan)
+
+
+def plan_of(columns: tuple[Any, ...]) -> RowPlan:
+    """A plan for whatever columns the server describes."""
+    lookup = Registry().lookup_or_text
+    return RowPlan(columns, tuple(lookup(column[3]) for column in columns))
 
 
 SELECT, INSERT, FLAWED = statement(), statement(()), statement((("a", 1082), ("b", 1114)))
@@ -114,6 +122,19 @@ class Step:
         self.expected = [(tag, str(tag)) for tag in self.tags]
         answer = [m.bind_complete(), *self.rows(), self.done()]
         return Execute(SELECT, (7,), RecordSink(None), self.waiter, self.dice.choice((0, 1, 9))), answer
+
+    def one_shot(self) -> tuple[Any, list[bytes]]:
+        self.expected = [(tag, str(tag)) for tag in self.tags]
+        around = m.close_complete()
+        answer = [around, m.parse_complete(), m.bind_complete(), *self.rows(), self.done(), around]
+        return OneShot(SELECT, (7,), RecordSink(None), self.waiter), answer
+
+    def first(self) -> tuple[Any, list[bytes]]:
+        self.expected = [(tag, str(tag)) for tag in self.tags]
+        described = [m.parse_complete(), m.parameter_description(INT4), m.row_description(*COLUMNS)]
+        replan = self.dice.choice((plan_of, lambda columns: None))
+        operation = FirstExecute(SELECT, (7,), RecordSink(None), replan, 0, self.waiter)
+        return operation, [*described, m.bind_complete(), *self.rows(), self.done()]
 
     def value(self) -> tuple[Any, list[bytes]]:
         self.expected = self.tags[0] if self.tags else None
@@ -189,7 +210,8 @@ class Step:
             raise Found(f"{self.kind} gave {outcome!r}, not {self.expected!r}")
 
 
-KINDS = ("simple", "prepare", "execute", "value", "flawed", "portal", "fetch", "many", "close", "copy_in", "copy_out")
+KINDS = ("simple", "prepare", "execute", "one_shot", "first", "value", "flawed", "portal", "fetch", "many", "close",
+         "copy_in", "copy_out")  # fmt: skip
 ANYTIME = (
     m.notice(), m.parameter_status("a", "b"), m.notification(), m.parameter_status("client_encoding", "LATIN1"),
     m.message("N", b"SWARNING\0C01000\0Mx\0\0"),

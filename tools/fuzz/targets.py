@@ -21,13 +21,9 @@ import fastpg.codecs  # noqa: F401  (registers everything)
 from fastpg import types
 from fastpg._temporal import DATE_INFINITY, TIMESTAMP_INFINITY, Interval
 from fastpg.codecs.codec import builtin_handle, registered
+from fastpg.codecs.knowledge import TypeInfo, TypeKnowledge
 from fastpg.codecs.registry import Registry
 from tools.fuzz import driver
-
-try:
-    from fastpg.codecs.knowledge import TypeInfo, TypeKnowledge
-except ImportError:
-    from fastpg.codecs.registry import TypeInfo, TypeKnowledge
 
 UTC = datetime.timezone.utc
 #: Values of every type there is; a codec's samples are those it takes.
@@ -52,6 +48,7 @@ POOL: tuple[Any, ...] = (
 
 FIRST = 90000
 ENUM, DOMAIN, COMPOSITE, DEEP, ENUMS, COMPOSITES, RANGE, MULTIRANGE, SCALAR, RANGES = range(FIRST, FIRST + 10)
+BINARY_ENUM, WORDY, WORDIES, WORDY_RANGE, WORDY_MULTIRANGE = range(FIRST + 10, FIRST + 15)
 INTROSPECTED = (
     TypeInfo(ENUM, "mood", "public", "enum"),
     TypeInfo(DOMAIN, "positive", "public", "domain", element=23),
@@ -64,6 +61,13 @@ INTROSPECTED = (
     TypeInfo(MULTIRANGE, "floatmultirange", "public", "multirange", element=RANGE),
     TypeInfo(SCALAR, "box3d", "public", "scalar"),
     TypeInfo(RANGES, "_floatrange", "public", "array", element=RANGE),
+    # Types that travel as text, alone or because of what is in them.
+    TypeInfo(BINARY_ENUM, "mood2", "public", "enum", send="enum_send"),
+    TypeInfo(WORDY, "wordy", "public", "composite",
+             attributes=(("a", 23), ("b", SCALAR), ("c", 1007), ("d", COMPOSITE), ("e", 1186), ("f", 17))),
+    TypeInfo(WORDIES, "_wordy", "public", "array", element=WORDY),
+    TypeInfo(WORDY_RANGE, "wordyrange", "public", "range", element=SCALAR),
+    TypeInfo(WORDY_MULTIRANGE, "wordymultirange", "public", "multirange", element=WORDY_RANGE),
 )  # fmt: skip
 
 
@@ -132,7 +136,9 @@ def records() -> list[bytes]:
 def composites(registry: Registry) -> dict[str, list[Any]]:
     """Values of the introspected composites."""
     pair = (1, "x", [1, None, 3], Decimal("1.5"))
+    wordy = (1, "a \"b\" (c),", [1, None], pair, datetime.timedelta(days=1), b"\0\xff")
     return {"pair": [pair, (None,) * 4], "deep": [(pair, [pair, pair], types.Range(1.0, 2.0), None), (None,) * 4],
+            "wordy": [wordy, (None,) * 6], "_wordy": [[wordy, None], [[wordy], [wordy]]],
             "_pair": [[pair], [pair, None, pair], [[pair], [pair]]]}  # fmt: skip
 
 
@@ -149,13 +155,12 @@ def derived() -> Iterator[Target]:
     for label, registry, oids in (
         ("", plain, [info.oid for info in INTROSPECTED] + [2249, 2287]),
         ("named ", named, [COMPOSITE, DEEP, COMPOSITES, 2249]),
-        ("latin1 ", latin, [25, 1009, 114, 199, 3802, ENUM, ENUMS, COMPOSITE]),
+        ("latin1 ", latin, [25, 1009, 114, 199, 3802, ENUM, ENUMS, COMPOSITE, WORDY]),
         ("euc_jp ", japanese, [25, 1009, 829, ENUMS]),
     ):
         for oid in oids:
             handle = registry.lookup(oid)
-            if handle is None:
-                continue
+            assert handle is not None, oid
             target = Target(f"{label}{handle.name} (derived)", handle, registry)
             for value in composites(registry).get(handle.name, []):
                 payload = taking(handle, value)
@@ -168,22 +173,17 @@ def derived() -> Iterator[Target]:
 
 
 def of_users(knowledge: TypeKnowledge) -> Iterator[Target]:
-    """Codecs that users set, where registries have them."""
+    """Codecs that users set."""
     for oid, form in ((23, "binary"), (25, "text"), (1082, "tuple"), (1186, "tuple"), (COMPOSITE, "tuple")):
-        registry: Any = Registry(knowledge)
-        if hasattr(registry, "set_python"):
-            registry.set_python(oid, f"user_{form}_{oid}", lambda value: value, lambda value: value, form)
-            yield Target(f"user's {form} codec of {oid} (derived)", registry.lookup(oid), registry)
-    for name in ("hstore", "pg_contrib.hstore", "int4", "json"):
         registry = Registry(knowledge)
-        if hasattr(registry, "set_alias"):
-            try:
-                registry.set_alias(SCALAR, "alias", name, None)
-            except Exception:
-                continue
-            target = Target(f"{name} by alias (derived)", registry.lookup(SCALAR), registry)
-            target.samples.append(struct.pack("!iicici", 2, 1, b"a", 1, b"b", 1) + b"c" + struct.pack("!i", -1))
-            yield target
+        registry.set_python(oid, f"user_{form}_{oid}", lambda value: value, lambda value: value, form)
+        yield Target(f"user's {form} codec of {oid} (derived)", registry.lookup(oid), registry)
+    for name in ("pg_contrib.hstore", "int4", "json"):
+        registry = Registry(knowledge)
+        registry.set_alias(SCALAR, "alias", name, None)
+        target = Target(f"{name} by alias (derived)", registry.lookup(SCALAR), registry)
+        target.samples.append(struct.pack("!iicici", 2, 1, b"a", 1, b"b", 1) + b"c" + struct.pack("!i", -1))
+        yield target
 
 
 def targets() -> list[Target]:
