@@ -158,7 +158,7 @@ async def in_thread(work: Callable[[], Any]) -> Any:
 @pytest.mark.parametrize("cancelling", [False, True])
 async def test_another_thread(uses: Uses, cancelling: bool) -> None:
     if cancelling:
-        task = asyncio.ensure_future(uses.connection.fetch("SELECT pg_sleep(0.0)"))
+        task = asyncio.ensure_future(uses.connection.fetch("SELECT pg_sleep(5)"))
         await asyncio.sleep(0)
         task.cancel()
         await asyncio.wait([task])
