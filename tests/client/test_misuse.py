@@ -159,7 +159,7 @@ async def in_thread(work: Callable[[], Any]) -> Any:
 async def test_another_thread(uses: Uses, cancelling: bool) -> None:
     if cancelling:
         task = asyncio.ensure_future(uses.connection.fetch("SELECT pg_sleep(5)"))
-        await asyncio.sleep(0)
+        await asyncio.sleep(0.05)  # past the Prepare
         task.cancel()
         await asyncio.wait([task])
         assert uses.connection._client.cancelling is not None
