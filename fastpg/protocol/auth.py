@@ -134,7 +134,7 @@ class Handshake:
         security = self._params.security
         while not self.done and self._buffer:
             tag = self._buffer[:1]
-            if tag not in b"RESNKZv":
+            if tag not in b"RESNKZvA":
                 raise ProtocolError(f"the server does not speak PostgreSQL's protocol: it sent {self._buffer[:16]!r}")
             if len(self._buffer) < 5:
                 break
@@ -175,6 +175,8 @@ class Handshake:
             self.parameters[parts[0].decode("utf-8", "backslashreplace")] = parts[1].decode("utf-8", "backslashreplace")
         elif tag == b"K":
             self._backend_key(body)
+        elif tag == b"A":
+            pass  # a notification, that nobody can have asked for yet: a pooler's session is not new
         else:
             if len(body) != 1 or body not in b"ITE":
                 raise ProtocolError("malformed ReadyForQuery message from the server")
