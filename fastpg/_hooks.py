@@ -238,7 +238,9 @@ class HookMixin:
     if TYPE_CHECKING:
         _cache: Any
         _client: ClientProtocol
+        _log: Any
         _protocol: Protocol
+        _query_loggers: Any
         _record_class: type
         _to_close: list[bytes]
 
@@ -296,7 +298,8 @@ class HookMixin:
         async def execute(statement: Any, timeout: float | None) -> Any:
             return await self._protocol.bind_execute(statement, args, "", limit, return_status, timeout)
 
-        result, _ = await self._do_execute(query, execute, timeout, record_class=record_class)
+        running = self._do_execute(query, execute, timeout, record_class=record_class)
+        result, _ = await (self._log(running, query, args, timeout) if self._query_loggers else running)
         return result
 
     async def _executemany(

@@ -11,7 +11,16 @@ from asyncio import _get_running_loop as get_running_loop
 from cpython.buffer cimport PyBuffer_FillInfo
 from cpython.pythread cimport PyThread_get_thread_ident
 
-from fastpg.protocol.operation cimport PHASE_DONE, PHASE_QUEUED, Execute, Operation, SimpleQuery, StatementPlan
+from fastpg.protocol.operation cimport (
+    PHASE_DONE,
+    PHASE_QUEUED,
+    PORTAL_BIND,
+    Execute,
+    Operation,
+    Prepare,
+    SimpleQuery,
+    StatementPlan,
+)
 from fastpg.protocol.row cimport RowSink
 from fastpg.protocol.session cimport Session
 
@@ -130,10 +139,13 @@ cdef class Client:
             self.timer.cancel()
             self.timer = None
         if not self.closed.done():
-            self.closed.set_result(None)
             owner = self.owner
-            if owner is not None:
-                owner._on_connection_lost()
+            try:
+                # First: its listeners are called while a pool still lends the connection.
+                if owner is not None:
+                    owner._on_connection_lost()
+            finally:
+                self.closed.set_result(None)
         return 0
 
     # ------------------------------------------------- the session's listener
@@ -146,12 +158,12 @@ cdef class Client:
     def on_notice(self, fields):
         owner = self.owner
         if owner is not None:
-            self.schedule(owner._on_notice, fields)
+            owner._on_notice(fields)
 
     def on_notification(self, pid, channel, payload):
         owner = self.owner
         if owner is not None:
-            self.schedule(owner._on_notification, pid, channel, payload)
+            owner._on_notification(pid, channel, payload)
 
     @property
     def owner(self):
@@ -235,10 +247,11 @@ cdef class Client:
     def run(self, Operation op, double timeout=-1):
         """Queue an operation; the Future of its result. timeout in seconds, negative for none."""
         self.check()
-        self.queries_count += 1
         op.waiter = self.create_future()
         waiter = op.waiter
         self.submit(op, timeout)
+        if not (type(op) is Prepare or type(op) is Execute and (<Execute>op).portal_step == PORTAL_BIND):
+            self.queries_count += 1
         return waiter
 
     def post(self, Operation op, bint fatal=False) -> None:
@@ -246,13 +259,15 @@ cdef class Client:
         self.check()
         op.fatal = fatal
         self.submit(op, -1)
+        if fatal:
+            self.queries_count += 1
 
     def query(self, StatementPlan statement not None, args, RowSink sink not None, limit=0, double timeout=-1):
         """Execute a prepared statement: the Future of the sink's result."""
         self.check()
-        self.queries_count += 1
         waiter = self.create_future()
         self.submit(Execute.new(statement, args, sink, waiter, limit), timeout)
+        self.queries_count += 1
         return waiter
 
     def wake(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import traceback
 import warnings
 from collections.abc import AsyncIterable, Awaitable, Generator, Hashable, Iterable, Sequence
 from contextlib import contextmanager
@@ -15,6 +16,9 @@ from typing import Any
 from fastpg import _copy, _shapes, connect_utils, cursor, exceptions, transaction
 from fastpg._cancel import send_cancel
 from fastpg._hooks import HookMeta, HookMixin, PreparedStatementState, Protocol
+from fastpg._listeners import ListenerMixin
+from fastpg._query_log import LoggedQuery as LoggedQuery
+from fastpg._query_log import QueryLogMixin, logged
 from fastpg._types import TypeCodecMixin, record_maker
 from fastpg.client import ClientProtocol
 from fastpg.codecs._unknown import UnknownTypeError
@@ -69,6 +73,13 @@ def check_limits(sizes: dict[str, Any], command_timeout: Any) -> float | None:
     return float(command_timeout)
 
 
+def unclosed(what: Any, made: traceback.StackSummary | None) -> str:
+    """The text of the ResourceWarning for a connection that nobody has closed."""
+    if made is None:
+        return f"unclosed connection {what!r}; run in asyncio debug mode to show the traceback of connection origin"
+    return f"unclosed connection {what!r}; created at (most recent call last):\n{''.join(made.format())}"
+
+
 class _ConnectionProxy:
     """The base of what stands for a Connection: a pool's proxy."""
 
@@ -82,7 +93,7 @@ class ConnectionMeta(HookMeta):
         return super().__instancecheck__(instance) or issubclass(type(instance), _ConnectionProxy)
 
 
-class Connection(TypeCodecMixin, HookMixin, metaclass=ConnectionMeta):
+class Connection(TypeCodecMixin, HookMixin, ListenerMixin, QueryLogMixin, metaclass=ConnectionMeta):
     """A connection to one PostgreSQL session. Make it with :func:`connect`.
 
     One operation at a time: a second call while one runs raises InterfaceError.
@@ -90,7 +101,8 @@ class Connection(TypeCodecMixin, HookMixin, metaclass=ConnectionMeta):
 
     __slots__ = (
         "__weakref__", "_addr", "_cache", "_client", "_closed", "_config", "_identity", "_loop", "_params",
-        "_pool_release_ctr", "_protocol", "_record_class", "_registry", "_to_close", "_top_xact", "_transport",
+        "_pool_release_ctr", "_protocol", "_query_loggers", "_record_class", "_registry", "_source_traceback",
+        "_to_close", "_top_xact", "_transport",
     )  # fmt: skip
 
     def __init__(
@@ -122,6 +134,9 @@ class Connection(TypeCodecMixin, HookMixin, metaclass=ConnectionMeta):
         encoding = protocol.session.parameters.get("client_encoding", "UTF8")
         if encoding.upper() not in ("UTF8", "UTF-8", "UNICODE"):
             self._registry.set_encoding(encoding)
+        self._query_loggers = {}
+        self._init_listeners()
+        self._source_traceback = traceback.extract_stack() if loop.get_debug() else None
         protocol.owner = self
 
     # ------------------------------------------------------------------ queries
@@ -137,9 +152,8 @@ class Connection(TypeCodecMixin, HookMixin, metaclass=ConnectionMeta):
                 return tag.decode() if tag is not None else ""
             statement, _ = await self._run(query, args, 0, RecordSink(None, keep=False), timeout)
             return statement.last_status.decode() if statement.last_status is not None else ""
-        if self._rerouted:
-            return await self._protocol.query(query, timeout)
-        return await self._run_script(query, timeout)
+        script = self._protocol.query(query, timeout) if self._rerouted else self._run_script(query, timeout)
+        return await (self._log(script, query, args, timeout) if self._query_loggers else script)
 
     async def _run_script(self, query: str, timeout: float | None) -> str:
         limit = await self._ready(timeout)
@@ -173,7 +187,7 @@ class Connection(TypeCodecMixin, HookMixin, metaclass=ConnectionMeta):
         if self._hooked:
             rows = await self._execute(query, args, 1, timeout)
             return rows[0][column] if rows else None
-        if timeout is None and self._config.command_timeout is None:
+        if timeout is None and self._config.command_timeout is None and not self._query_loggers:
             plan = self._cache.get(query)
             if plan is not None and client.cancelling is None and not self._to_close:
                 # The same as below, without a coroutine layer in between.
@@ -195,6 +209,7 @@ class Connection(TypeCodecMixin, HookMixin, metaclass=ConnectionMeta):
                         raise
         return (await self._run(query, args, 1, ValueSink(column), timeout))[1]
 
+    @logged
     async def fetchmany(
         self,
         query: str,
@@ -209,6 +224,7 @@ class Connection(TypeCodecMixin, HookMixin, metaclass=ConnectionMeta):
         result: list[Any] = await self._run_all(query, args, RecordSink(record_class or self._record_class), timeout)
         return result
 
+    @logged
     async def executemany(
         self, command: str, args: Iterable[Sequence[Any]], *, timeout: float | None = None
     ) -> None:
@@ -318,7 +334,7 @@ class Connection(TypeCodecMixin, HookMixin, metaclass=ConnectionMeta):
 
     # ------------------------------------------------------------- how they run
 
-    async def _run(
+    async def _run_query(
         self, query: str, args: tuple[Any, ...], limit: int, sink: Any, timeout: float | None
     ) -> tuple[StatementPlan, Any]:
         deadline = await self._ready(timeout)
@@ -645,17 +661,12 @@ class Connection(TypeCodecMixin, HookMixin, metaclass=ConnectionMeta):
             self._registry.set_encoding(value)
             self._cache.clear()
 
-    def _on_notice(self, fields: dict[str, str]) -> None:
-        pass
-
-    def _on_notification(self, pid: int, channel: bytes, payload: bytes) -> None:
-        pass
-
     def _on_connection_lost(self) -> None:
         self._closed = True
         self._to_close.clear()
         self._cache.clear()
         self._to_close.clear()
+        self._end_listeners()
 
     def get_reset_query(self) -> str:
         """The SQL that a pool runs when a connection comes back; a subclass may return another, or ''."""
@@ -664,6 +675,7 @@ class Connection(TypeCodecMixin, HookMixin, metaclass=ConnectionMeta):
     def _on_release(self) -> None:
         """A pool takes the connection back, or its borrower has lost it."""
         self._pool_release_ctr += 1
+        self._release_listeners()
 
     async def reset(self, *, timeout: float | None = None) -> None:
         """Make the session as new: roll back what is open, then run :meth:`get_reset_query`. timeout in seconds."""
@@ -675,6 +687,7 @@ class Connection(TypeCodecMixin, HookMixin, metaclass=ConnectionMeta):
     async def _reset(self, *, timeout: float | None = None) -> None:
         """End the transaction; the part of reset() that also runs before a pool's own reset callback."""
         self._check_open()
+        self._clear_listeners()
         if not self.is_in_transaction():
             return
         if self._top_xact is None or not self._top_xact._managed:
@@ -722,7 +735,7 @@ class Connection(TypeCodecMixin, HookMixin, metaclass=ConnectionMeta):
         client = getattr(self, "_client", None)
         if client is None or self._closed or not client.is_connected or client.foreign_process:
             return
-        warnings.warn(f"unclosed connection {self!r}", ResourceWarning, stacklevel=2, source=self)
+        warnings.warn(unclosed(self, self._source_traceback), ResourceWarning, stacklevel=2, source=self)
         if not self._loop.is_closed():
             self._loop.call_soon_threadsafe(client.abort)
 

@@ -8,6 +8,7 @@ from collections.abc import Generator
 from typing import TYPE_CHECKING, Any
 
 from fastpg import exceptions
+from fastpg._stale import check_stale
 from fastpg.sinks.record import RecordSink
 
 if TYPE_CHECKING:
@@ -15,12 +16,18 @@ if TYPE_CHECKING:
     from fastpg.protocol.operation import StatementPlan
 
 PREFETCH = 50
+SHOWN = 120  # characters of a query in a repr()
+
+
+def short(query: str) -> str:
+    """A query for a repr()."""
+    return query if len(query) <= SHOWN else query[:SHOWN] + "..."
 
 
 class CursorFactory:
     """What ``connection.cursor()`` gives: await it for a Cursor, or iterate over it with ``async for``."""
 
-    __slots__ = ("_args", "_connection", "_prefetch", "_query", "_record_class", "_state", "_timeout")
+    __slots__ = ("_args", "_connection", "_prefetch", "_query", "_record_class", "_releases", "_state", "_timeout")
 
     def __init__(
         self,
@@ -41,14 +48,17 @@ class CursorFactory:
         self._prefetch = prefetch
         self._timeout = timeout
         self._record_class = record_class
+        self._releases = connection._pool_release_ctr
 
     def __aiter__(self) -> CursorIterator:
+        check_stale(type(self).__name__, "__aiter__", self._connection, self._releases)
         return CursorIterator(
             self._connection, self._query, self._state, self._args, self._record_class,
             self._prefetch or PREFETCH, self._timeout,
         )  # fmt: skip
 
     def __await__(self) -> Generator[Any, None, Cursor]:
+        check_stale(type(self).__name__, "__await__", self._connection, self._releases)
         if self._prefetch is not None:
             raise exceptions.InterfaceError("prefetch argument can only be specified for iterable cursor")
         return Cursor(
@@ -80,7 +90,6 @@ class BaseCursor:
 
     async def _bind(self, timeout: float | None) -> None:
         connection = self._connection
-        self._check_released()
         if self._portal is not None:
             raise exceptions.InterfaceError("cursor already has an open portal")
         if not connection.is_in_transaction():
@@ -100,7 +109,6 @@ class BaseCursor:
         return await self._fetch(n, timeout)
 
     async def _fetch(self, limit: int, timeout: float | None) -> list[Any]:
-        self._check_released()
         if self._portal is None or self._state is None:
             raise exceptions.InterfaceError("cursor does not have an open portal")
         if self._exhausted:
@@ -113,22 +121,12 @@ class BaseCursor:
         self._exhausted = not suspended
         return rows or []
 
-    def _check_released(self) -> None:
-        if self._connection._pool_release_ctr != self._releases:
-            raise exceptions.InterfaceError(
-                f"cannot call {type(self).__name__}: the underlying connection has been released back to the pool"
-            )
-
-    def _check_ready(self) -> None:
-        self._check_released()
-        if self._connection.is_closed():
-            raise exceptions.InterfaceError(
-                f"cannot call {type(self).__name__}: the underlying connection is closed"
-            )
+    def _check_ready(self, method: str) -> None:
+        check_stale(type(self).__name__, method, self._connection, self._releases)
 
     def __repr__(self) -> str:
         state = " exhausted" if self._exhausted else ""
-        return f"<{type(self).__module__}.{type(self).__name__} {self._query!r}{state} {id(self):#x}>"
+        return f'<fastpg.{type(self).__name__} "{short(self._query)}"{state} {id(self):#x}>'
 
     def __del__(self) -> None:
         if self._portal is not None:
@@ -156,10 +154,11 @@ class CursorIterator(BaseCursor):
         self._timeout = timeout
 
     def __aiter__(self) -> CursorIterator:
+        self._check_ready("__aiter__")
         return self
 
     async def __anext__(self) -> Any:
-        self._check_ready()
+        self._check_ready("__anext__")
         if self._portal is None:
             self._buffer.extend(await self._bind_exec(self._prefetch, self._timeout))
         elif not self._buffer and not self._exhausted:
@@ -180,20 +179,20 @@ class Cursor(BaseCursor):
 
     async def fetch(self, n: int, *, timeout: float | None = None) -> list[Any]:
         """The next n rows; fewer at the end."""
-        self._check_ready()
+        self._check_ready("fetch")
         if n <= 0:
             raise exceptions.InterfaceError("n must be greater than zero")
         return await self._exec(n, timeout)
 
     async def fetchrow(self, *, timeout: float | None = None) -> Any:
         """The next row, or None at the end."""
-        self._check_ready()
+        self._check_ready("fetchrow")
         rows = await self._exec(1, timeout)
         return rows[0] if rows else None
 
     async def forward(self, n: int, *, timeout: float | None = None) -> int:
         """Skip n rows; how many there were."""
-        self._check_ready()
+        self._check_ready("forward")
         if n <= 0:
             raise exceptions.InterfaceError("n must be greater than zero")
         if self._portal is None or self._exhausted:

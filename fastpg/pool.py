@@ -16,6 +16,7 @@ import inspect
 import logging
 import random
 import threading
+import weakref
 from collections.abc import AsyncIterable, Awaitable, Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass
 from types import TracebackType
@@ -41,7 +42,8 @@ class PoolConnectionProxyMeta(type):
     """Gives the proxy every public method of Connection."""
 
     def __new__(mcls, name: str, bases: tuple[type, ...], namespace: dict[str, Any]) -> PoolConnectionProxyMeta:
-        for attribute, method in vars(connection.Connection).items():
+        for attribute in dir(connection.Connection):
+            method = getattr(connection.Connection, attribute)
             if attribute.startswith("_") or attribute in namespace or not callable(method):
                 continue
             namespace[attribute] = forward(attribute, method)
@@ -119,7 +121,8 @@ class PoolConnectionHolder:
             con.terminate()
             raise exceptions.InterfaceError("pool is closed")
         self._con = con
-        con._client.closed.add_done_callback(functools.partial(self._on_lost, con))
+        # Weak: what holds the loop's transport must not hold a pool that everybody else has forgotten.
+        con._client.closed.add_done_callback(functools.partial(on_lost, weakref.ref(self), weakref.ref(con)))
         self._generation = pool._generation
         if pool._max_lifetime is not None:
             self._expires = pool._loop.time() + pool._max_lifetime * (1 - JITTER * random.random())  # noqa: S311
@@ -140,7 +143,7 @@ class PoolConnectionHolder:
             self.drop()
         if self._con is None:
             await self.connect()
-        proxy = PoolConnectionProxy(self, self._con)
+        proxy = self._con._proxy = PoolConnectionProxy(self, self._con)
         if pool._setup is not None:
             try:
                 await pool._setup(proxy)
@@ -152,15 +155,17 @@ class PoolConnectionHolder:
         self._proxy = proxy
         return proxy
 
-    def _on_lost(self, con: Any, closed: Any) -> None:
+    def _on_lost(self, con: Any) -> None:
         if self._con is not con:
             return
         if self._proxy is not None:
             # Its borrower closed it or will see it closed, and may never give it back.
             self._proxy._detach()
             self._proxy = None
-            con._on_release()
-            self.put_back()
+            try:
+                con._on_release()
+            finally:
+                self.put_back()
         elif self._in_use is None:
             self._pool._keep_floor()
 
@@ -182,6 +187,7 @@ class PoolConnectionHolder:
             and pool._fast_reset
             and con._client.cancelling is None
             and con._client.section is None
+            and not con._query_loggers
             and not con.is_in_transaction()
         ):
             try:
@@ -241,7 +247,7 @@ class PoolConnectionHolder:
         if self._con is None:
             pool._keep_floor()
         elif pool._max_inactive and self._inactive is None:
-            self._inactive = pool._loop.call_later(pool._max_inactive, self._on_inactive)
+            self._inactive = pool._loop.call_later(pool._max_inactive, on_inactive, weakref.ref(self))
 
     def retire(self) -> None:
         """Leave the pool, which has been made smaller."""
@@ -275,6 +281,18 @@ class PoolConnectionHolder:
             self._inactive = None
         if self._con is not None:
             self._con.terminate()
+
+
+def on_lost(holder: weakref.ref[PoolConnectionHolder], con: weakref.ref[Any], closed: Any) -> None:
+    place, lost = holder(), con()
+    if place is not None and lost is not None:
+        place._on_lost(lost)
+
+
+def on_inactive(holder: weakref.ref[PoolConnectionHolder]) -> None:
+    place = holder()
+    if place is not None:
+        place._on_inactive()
 
 
 @dataclass(frozen=True)
@@ -584,8 +602,15 @@ class Pool:
         holder = proxy._holder
         if timeout is None:
             timeout = holder._timeout
-        proxy._detach()._on_release()
+        con = proxy._detach()
         holder._proxy = None
+        try:
+            con._on_release()  # may raise: a warning that is made an error, a subclass's own
+        finally:
+            task = self._take_back(holder, timeout)
+        return task
+
+    def _take_back(self, holder: PoolConnectionHolder, timeout: float | None) -> asyncio.Task[None] | None:
         rest = holder.release(timeout)
         if rest is None:
             return None

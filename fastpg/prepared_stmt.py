@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from fastpg import cursor, exceptions
+from fastpg._stale import check_stale
 from fastpg.sinks.record import RecordSink, ValueSink
 from fastpg.types import Attribute, Type
 
@@ -33,15 +34,18 @@ class PreparedStatement:
 
     def get_name(self) -> str:
         """The statement's name on the server, '' for the unnamed one."""
+        self._check_open("get_name")
         return self._state.name.decode()
 
     def get_query(self) -> str:
         """The SQL text."""
+        self._check_open("get_query")
         return self._query
 
-    def get_statusmsg(self) -> str:
-        """The status of the last execution (``'SELECT 1'``), '' before the first."""
-        return self._last_status.decode() if self._last_status is not None else ""
+    def get_statusmsg(self) -> str | None:
+        """The status of the last execution (``'SELECT 1'``), None before the first."""
+        self._check_open("get_statusmsg")
+        return self._last_status.decode() if self._last_status is not None else None
 
     def get_parameters(self) -> tuple[Type, ...]:
         """The type of each parameter."""
@@ -120,15 +124,7 @@ class PreparedStatement:
             raise exceptions.InterfaceError(
                 f"cannot call PreparedStmt.{method}(): the prepared statement is closed"
             )
-        if self._connection._pool_release_ctr != self._releases:
-            raise exceptions.InterfaceError(
-                f"cannot call PreparedStatement.{method}(): the underlying connection has been released back to the "
-                "pool"
-            )
-        if self._connection.is_closed():
-            raise exceptions.InterfaceError(
-                f"cannot call PreparedStatement.{method}(): the underlying connection is closed"
-            )
+        check_stale(type(self).__name__, method, self._connection, self._releases)
 
     def __del__(self) -> None:
         if self._state.name and not self._closed:

@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from fastpg import exceptions
+from fastpg._stale import check_stale
 
 if TYPE_CHECKING:
     from fastpg.connection import Connection
@@ -130,10 +131,7 @@ class Transaction:
         return query + ";"
 
     def _check_state_base(self, action: str) -> None:
-        if self._connection._pool_release_ctr != self._releases:
-            raise exceptions.InterfaceError(
-                f"cannot call Transaction.{action}(): the underlying connection has been released back to the pool"
-            )
+        check_stale(type(self).__name__, action, self._connection, self._releases)
         if self._state is TransactionState.COMMITTED:
             raise exceptions.InterfaceError(f"cannot {action}; the transaction is already committed")
         if self._state is TransactionState.ROLLEDBACK:
@@ -142,6 +140,7 @@ class Transaction:
             raise exceptions.InterfaceError(f"cannot {action}; the transaction is in error state")
 
     def _check_state(self, action: str) -> None:
+        check_stale(type(self).__name__, action, self._connection, self._releases)
         if self._state is TransactionState.NEW:
             raise exceptions.InterfaceError(f"cannot {action}; the transaction is not yet started")
         self._check_state_base(action)

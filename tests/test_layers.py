@@ -55,6 +55,7 @@ LAYERS: dict[str, list[str]] = {
     "fastpg._copy_io": [],
     "fastpg._copy": [*BASE, "fastpg._copy_*", "fastpg._startup", "fastpg.protocol*", "fastpg.sinks.record",
                      "fastpg.codecs.registry"],
+    "fastpg._listeners": ["fastpg.exceptions*", "fastpg._callbacks", "fastpg.codecs.registry"],
     "fastpg._*": [*BASE, *PARAMETERS, "fastpg._*", "fastpg.protocol.auth", "fastpg.protocol.session", "fastpg.client"],
     "fastpg.connect": [*BASE, *PARAMETERS, "fastpg._*", "fastpg.protocol*", "fastpg.client", "fastpg.codecs*",
                        "fastpg.connection", "fastpg.settings"],

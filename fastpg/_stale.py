@@ -1,0 +1,21 @@
+# SPDX-License-Identifier: MIT
+"""Objects of a connection that outlive it, or its time with whom they were made for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fastpg import exceptions
+
+if TYPE_CHECKING:
+    from fastpg.connection import Connection
+
+
+def check_stale(kind: str, method: str, connection: Connection, releases: int) -> None:
+    """Raise InterfaceError when the connection is closed, or has gone back to its pool since `releases` was read."""
+    if connection._pool_release_ctr != releases:
+        raise exceptions.InterfaceError(
+            f"cannot call {kind}.{method}(): the underlying connection has been released back to the pool"
+        )
+    if connection.is_closed():
+        raise exceptions.InterfaceError(f"cannot call {kind}.{method}(): the underlying connection is closed")
