@@ -13,7 +13,7 @@ cdef class Client:
     cdef readonly object closed             # Future, done when the connection is gone
     cdef readonly object cancelling         # Future of a cancel under way, or None
     cdef public object section              # who holds the connection for several steps, or None
-    cdef readonly unsigned long queries_count   # statements executed: not Prepare, not the Bind of a cursor
+    cdef public unsigned long queries_count   # statements executed: not Prepare, not the Bind of a cursor
     cdef object owner_ref                   # weak reference to the Connection
     cdef public object canceller            # async callable that sends a CancelRequest
     cdef public double cancel_timeout       # seconds

@@ -398,6 +398,7 @@ class Connection(TypeCodecMixin, HookMixin, ListenerMixin, QueryLogMixin, metacl
                     self._forget_statement(name)
                 if first.stale or self.is_closed():
                     raise
+                self._client.queries_count -= 1  # it is counted when it runs
                 return False, None
             if isinstance(error, exceptions.PostgresError):
                 self._keep_first(first)

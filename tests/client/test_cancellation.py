@@ -278,6 +278,22 @@ async def copy_in_that_fails(c: fastpg.Connection) -> None:
 
 
 @scenario
+async def listeners(c: fastpg.Connection) -> None:
+    heard = asyncio.Event()
+
+    def listener(*_: object) -> None:
+        heard.set()
+
+    await c.add_listener("news", listener)
+    try:
+        await c.execute("NOTIFY news")
+        await heard.wait()
+    finally:
+        await c.remove_listener("news", listener)
+    await c.fetch("SELECT 1")
+
+
+@scenario
 async def close(c: fastpg.Connection) -> None:
     await c.close()
 
