@@ -384,6 +384,7 @@ class Connection(TypeCodecMixin, HookMixin, ListenerMixin, QueryLogMixin, metacl
     async def _run_first(self, first: FirstExecute, deadline: float | None) -> tuple[bool, Any]:
         """Whether it ran, and its result; if not, nothing has happened on the server."""
         query, name = first.query, first.statement.name
+        counted = self._client.queries_count
         try:
             result = await self._wait(self._client.run(first, self._left(deadline)), deadline)
         except (asyncio.CancelledError, asyncio.TimeoutError, GeneratorExit):
@@ -398,7 +399,7 @@ class Connection(TypeCodecMixin, HookMixin, ListenerMixin, QueryLogMixin, metacl
                     self._forget_statement(name)
                 if first.stale or self.is_closed():
                     raise
-                self._client.queries_count -= 1  # it is counted when it runs
+                self._client.queries_count = counted  # it is counted when it runs
                 return False, None
             if isinstance(error, exceptions.PostgresError):
                 self._keep_first(first)
