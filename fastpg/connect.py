@@ -15,6 +15,7 @@ from functools import partial
 from typing import Any, cast
 
 from fastpg import exceptions, tls
+from fastpg._gss import gss_contexts
 from fastpg._params import ConnectParams, Target
 from fastpg._startup import Deadline, StartupProtocol, check_peer, configure_socket, is_loopback
 from fastpg.protocol.auth import Deferred, Handshake
@@ -179,8 +180,9 @@ class Attempt:
             self.stage("authenticating with")
             password = await password_of(self.target)
             handshake = Handshake(
-                params, password, tls=encrypted, local=is_loopback(self.transport), end_point=end_point
-            )
+                params, password, tls=encrypted, local=is_loopback(self.transport), end_point=end_point,
+                gss=gss_contexts(params, self.target),
+            )  # fmt: skip
             self.dialogue = handshake
             await self.handshake(protocol, handshake)
         except BaseException:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import struct
 import warnings
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from fastpg import exceptions
@@ -62,6 +63,7 @@ class Handshake:
         local: bool = False,
         end_point: bytes | None = None,
         nonce: str | None = None,
+        gss: Callable[[bool], Any] | None = None,
     ) -> None:
         self._params = params
         self._password = password
@@ -72,6 +74,10 @@ class Handshake:
         self._buffer = b""
         self._total = 0
         self._scram: ScramClient | None = None
+        self._gss = gss  # makes the security context: for SSPI when its argument is true
+        self._context: Any = None
+        self._token = b""
+        self._held = b""  # to be sent before the result of a Deferred
         self._step = ""
         self._completed = "none"
         self._bound = False
@@ -127,8 +133,11 @@ class Handshake:
 
     def resume(self) -> bytes | Deferred | None:
         """Go on after the work of a Deferred."""
+        out, self._held = self._held, b""
+        if self._step == "gss":
+            return self._pump(out + (self._password_message(self._token) if self._token else b""))
         assert self._scram is not None
-        return self._pump(self._sasl_response(self._scram.final()))
+        return self._pump(out + self._password_message(self._scram.final()))
 
     def _pump(self, out: bytes) -> bytes | Deferred | None:
         security = self._params.security
@@ -151,7 +160,7 @@ class Handshake:
                 raise ProtocolError("the server sent too much before the session was ready")
             answer = self._message(tag, body)
             if isinstance(answer, Deferred):
-                assert not out
+                self._held = out
                 return answer
             out += answer or b""
         return out or None
@@ -233,6 +242,8 @@ class Handshake:
             return None
         if code in (11, 12):
             return self._sasl_step(code, data)
+        if code == 8 and self._step == "gss":
+            return self._gss_step(data)
         if self._step:
             raise ProtocolError("unexpected Authentication message from the server")
         if code == 3:
@@ -241,9 +252,13 @@ class Handshake:
             return self._md5(data)
         if code == 10:
             return self._sasl(data)
+        if code in (7, 9) and self._gss is not None:
+            self._require(METHODS[code])
+            self._context = self._gss(code == 9)
+            self._step, self._completed = "gss", METHODS[code]
+            return self._gss_step(b"")
         name = METHODS.get(code, str(code))
-        extra = ": install fastpg[gssapi]" if code in (7, 9) else ""
-        raise InterfaceError(f"unsupported authentication method requested by the server: {name}{extra}")
+        raise InterfaceError(f"unsupported authentication method requested by the server: {name}")
 
     def _require(self, method: str) -> None:
         allowed = self._params.require_auth
@@ -259,6 +274,16 @@ class Handshake:
             raise exceptions.ClientConfigurationError("the password contains a NUL character")
         encoded(password, "the password")
         return password
+
+    def _gss_step(self, token: bytes) -> Deferred:
+        context = self._context
+        if token and context.complete:
+            raise ProtocolError("unexpected Authentication message from the server")
+
+        def work() -> None:
+            self._token = context.step(token)
+
+        return Deferred(work)
 
     def _cleartext(self) -> bytes:
         self._require("password")
@@ -285,9 +310,6 @@ class Handshake:
     @staticmethod
     def _password_message(body: bytes) -> bytes:
         return b"p" + struct.pack("!i", len(body) + 4) + body
-
-    def _sasl_response(self, data: bytes) -> bytes:
-        return self._password_message(data)
 
     def _sasl(self, data: bytes) -> bytes:
         self._require("scram-sha-256")
@@ -341,12 +363,14 @@ class Handshake:
             if scram.iterations > self._params.security.scram_thread_iterations:
                 return Deferred(scram.derive)
             scram.derive()
-        return self._sasl_response(scram.final())
+        return self._password_message(scram.final())
 
     def _accepted(self) -> None:
         # The one place that decides, over what was completed and not over what was offered.
         if self._step in ("sasl-first", "sasl-final"):
             raise ProtocolError("the server ended the SCRAM exchange before proving that it knows the password")
+        if self._step == "gss" and not self._context.complete:
+            raise ProtocolError("the server ended the GSSAPI exchange before proving who it is")
         params = self._params
         if params.require_auth is not None and not params.require_auth.allows(self._completed):
             raise InterfaceError(

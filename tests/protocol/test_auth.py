@@ -7,12 +7,14 @@ import hashlib
 import itertools
 import os
 import struct
+import sys
 import warnings
 from typing import Any
 
 import pytest
 
 from fastpg import dsn, exceptions
+from fastpg._gss import GssContext, gss_contexts
 from fastpg.exceptions import ClientConfigurationError, InterfaceError, ProtocolError
 from fastpg.protocol.auth import Deferred, Handshake
 from tests.messages import error, message, notice, parameter_status, ready
@@ -199,6 +201,104 @@ def test_unknown_methods(code: int, name: str) -> None:
     client.start()
     with pytest.raises(InterfaceError, match=f"requested by the server: {name}"):
         client.receive(auth(code))
+
+
+class Context:
+    """A security context that is complete after so many tokens of the server's."""
+
+    def __init__(self, rounds: int, last: bytes = b"") -> None:
+        self.rounds = rounds
+        self.last = last
+        self.taken: list[bytes] = []
+
+    @property
+    def complete(self) -> bool:
+        return len(self.taken) > self.rounds
+
+    def step(self, token: bytes) -> bytes:
+        self.taken.append(token)
+        return self.last if self.complete else b"token %d" % len(self.taken)
+
+
+def gss(context: Context, **given: Any) -> tuple[Handshake, list[bool]]:
+    kinds: list[bool] = []
+
+    def make(negotiate: bool) -> Context:
+        kinds.append(negotiate)
+        return context
+
+    client = Handshake(params(**given), None, gss=make)
+    client.start()
+    return client, kinds
+
+
+def drive(client: Handshake, data: bytes) -> bytes:
+    answer = client.receive(data)
+    while isinstance(answer, Deferred):
+        answer.work()
+        answer = client.resume()
+    return answer or b""
+
+
+@pytest.mark.parametrize("code", [7, 9])
+@pytest.mark.parametrize("together", [False, True])
+def test_gss(code: int, together: bool) -> None:
+    context = Context(2)
+    client, kinds = gss(context, require_auth="gss" if code == 7 else "sspi")
+    parts = [auth(code), auth(8, b"one"), auth(8, b"two"), auth(0), KEY + ready()]
+    sent = [drive(client, part) for part in ([b"".join(parts)] if together else parts)]
+    assert b"".join(sent) == message("p", b"token 1") + message("p", b"token 2")
+    assert context.taken == [b"", b"one", b"two"] and kinds == [code == 9]
+    assert client.done
+
+
+def test_gss_tokens_of_the_last_step_are_sent() -> None:
+    client, _ = gss(Context(1, last=b"last"))
+    drive(client, auth(7))
+    assert drive(client, auth(8, b"one")) == message("p", b"last")
+
+
+@pytest.mark.parametrize(
+    "steps, text",
+    [
+        ([auth(7), auth(0)], "before proving who it is"),
+        ([auth(7), auth(8, b"one"), auth(8, b"two")], "unexpected Authentication"),
+        ([auth(7), auth(7)], "unexpected Authentication"),
+        ([auth(7), auth(3)], "unexpected Authentication"),
+        ([auth(7), auth(11, b"x")], "unexpected Authentication"),
+        ([auth(7), auth(8, b"one"), auth(0), auth(8, b"two")], "unexpected Authentication"),
+    ],
+)
+def test_gss_out_of_order(steps: list[bytes], text: str) -> None:
+    client, _ = gss(Context(1))
+    with pytest.raises(ProtocolError, match=text):
+        for step in steps:
+            drive(client, step)
+
+
+def test_gss_continue_without_a_start() -> None:
+    client, kinds = gss(Context(1))
+    with pytest.raises(InterfaceError, match="unsupported authentication method"):
+        drive(client, auth(8, b"one"))
+    assert kinds == []
+
+
+@pytest.mark.parametrize("given", [{"require_auth": "scram-sha-256"}, {"channel_binding": "require"}])
+def test_gss_is_refused_before_it_starts(given: dict[str, Any]) -> None:
+    client, kinds = gss(Context(1), **given)
+    with pytest.raises(InterfaceError, match="gss"):
+        drive(client, auth(7))
+    assert kinds == []
+
+
+def test_gss_names_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    for lib, package in (("gssapi", "gssapi"), ("sspi", "sspilib")):
+        monkeypatch.setitem(sys.modules, package, None)
+        with pytest.raises(InterfaceError, match=f"install the '{package}' package"):
+            GssContext(lib, "postgres", "h").step(b"")
+    unix = dsn.parse(None, host="/tmp", user="u", database="d")
+    with pytest.raises(InterfaceError, match="host name"):
+        gss_contexts(unix, unix.targets[0])(False)
 
 
 def test_md5_is_the_servers_formula() -> None:
