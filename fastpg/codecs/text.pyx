@@ -103,6 +103,7 @@ _add(142, b"xml", FORMAT_BINARY)
 _add(705, b"unknown", FORMAT_BINARY)
 _add(2275, b"cstring", FORMAT_BINARY)
 _add(1790, b"refcursor", FORMAT_BINARY)
+_add(194, b"pg_node_tree", FORMAT_BINARY)
 
 # Transferred in the text form: str has no better type for them, or there is no binary form.
 _add(790, b"money", FORMAT_TEXT)
@@ -124,7 +125,6 @@ _add(4089, b"regnamespace", FORMAT_TEXT)
 _add(4096, b"regrole", FORMAT_TEXT)
 _add(4191, b"regcollation", FORMAT_TEXT)
 _add(6490, b"regdatabase", FORMAT_TEXT)       # PostgreSQL 19
-_add(194, b"pg_node_tree", FORMAT_TEXT)
 _add(3361, b"pg_ndistinct", FORMAT_TEXT)
 _add(3402, b"pg_dependencies", FORMAT_TEXT)
 _add(5017, b"pg_mcv_list", FORMAT_TEXT)

@@ -208,10 +208,16 @@ cdef CodecHandle over_base(CodecHandle handle, CodecHandle base):
                       functions.encoding)
 
 
+# regproc, regprocedure, regoper, regoperator, regclass, regtype, regconfig, regdictionary, regnamespace, regrole,
+# regcollation, regdatabase: src/include/catalog/pg_type.dat.
+cdef frozenset REG_OIDS = frozenset((24, 2202, 2203, 2204, 2205, 2206, 3734, 3769, 4089, 4096, 4191, 6490))
+
+
 cdef object decode_as_text(const Codec *codec, const char *p, Py_ssize_t n, str container):
     cdef Functions functions
     cdef CodecHandle base
     cdef bytes text = None
+    cdef uint32_t number
     if codec.kind == KIND_PYTHON:
         functions = <Functions>codec.extra
         base = resolve(functions.base) if functions.base is not None else None
@@ -224,6 +230,10 @@ cdef object decode_as_text(const Codec *codec, const char *p, Py_ssize_t n, str 
                 text = render(p[:n]).encode(functions.encoding)
     elif codec.kind == KIND_TEXT and n in (6, 8) and codec.oid in (829, 774):
         text = p[:n].hex(":").encode()
+    elif codec.kind == KIND_TEXT and n == 4 and codec.oid in REG_OIDS:
+        # The name of the object is not in the message: its OID, which the server's input takes as well.
+        number = <uint32_t>load_i32(p)
+        text = b"-" if number == 0 else b"%d" % number
     if text is None:
         raise UnsupportedClientFeatureError(
             f"cannot decode type {codec.name.decode()!r} inside {container!r}: its binary form is not known",

@@ -15,6 +15,7 @@ import pytest_asyncio
 import fastpg
 from fastpg import Range, exceptions, introspection
 from fastpg.codecs.knowledge import KEPT, TypeInfo, TypeKnowledge, knowledge_for
+from tools.try_types import try_types
 
 asyncpg = pytest.importorskip("asyncpg")
 
@@ -341,6 +342,21 @@ async def test_anyarray(connection: fastpg.Connection) -> None:
     with pytest.raises(exceptions.UnsupportedClientFeatureError, match="'money' inside 'anyarray'"):
         await connection.fetch("SELECT most_common_vals FROM pg_stats WHERE tablename = 'stats' AND attname = 'mo'")
     assert await connection.fetchval("SELECT 1") == 1
+
+
+async def test_objects_in_anonymous_records_are_their_oid(connection: fastpg.Connection) -> None:
+    # The message has no name of theirs.
+    assert await connection.fetchval("SELECT row('pg_class'::regclass, 0::regproc)") == ("1259", "-")
+    assert await connection.fetchval("SELECT $1::regclass = 'pg_class'::regclass", "1259") is True
+
+
+@pytest.mark.parametrize("schema", ["pg_catalog", "information_schema"])
+async def test_every_relation_of_the_catalogs(dsn: str, schema: str) -> None:
+    async with fastpg.create_pool(dsn, min_size=1, max_size=1) as pool, pool.acquire() as connection:
+        await connection.execute("ANALYZE pg_proc")
+        trial = await try_types(connection, limit=20, schema=schema)
+    assert not trial.wrong and not trial.refused
+    assert trial.relations > 60 and trial.values > 2_000 and len(trial.types) > 20
 
 
 # ----------------------------------------------------------------------- text forms
