@@ -18,7 +18,6 @@ from typing import Any
 from fastpg import _copy_sql, exceptions
 from fastpg._copy_io import Closing, open_output, open_source, pieces
 from fastpg._startup import Deadline
-from fastpg.codecs.registry import python_encoding
 from fastpg.protocol.copy import BufferSink, CopyIn, CopyOut, IteratorSource, PushSource, RowSource
 from fastpg.protocol.copy_records import RecordEncoder, RecordSource
 from fastpg.protocol.operation import Operation, Prepare, StatementPlan
@@ -220,15 +219,8 @@ class FeedingTransfer(Transfer):
 
 async def copy_in(connection: Any, sql: str, source: RowSource, limit: float | None) -> tuple[str, CopyIn]:
     """COPY FROM STDIN of what is there already."""
-    operation = CopyIn(sql, source, None, encoding(connection))
+    operation = CopyIn(sql, source)
     return await connection._wait(connection._client.run(operation, connection._left(limit))), operation
-
-
-def encoding(connection: Any) -> str:
-    """Python's codec for the text of a statement."""
-    name = connection._client.session.parameters.get("client_encoding", "UTF8")
-    # Of SQL_ASCII nothing is known but that ASCII is in it; any byte above passes.
-    return "utf-8" if name.upper() in ("UTF8", "UTF-8", "UNICODE", "SQL_ASCII") else python_encoding(name)
 
 
 async def opened(
@@ -268,7 +260,7 @@ async def copy_out(connection: Any, sql: str, output: Any, limit: float | None) 
                 else:
                     await transfer.changed(lambda: buffer.size)
 
-        return await transfer.run(CopyOut(sql, buffer, None, encoding(connection)), drain)
+        return await transfer.run(CopyOut(sql, buffer), drain)
 
 
 async def from_table(
@@ -350,7 +342,7 @@ async def to_table(
             return status
         async with Closing(chunks, chunks is not source):
             transfer = FeedingTransfer(connection, limit)
-            operation = CopyIn(sql, transfer.source, None, encoding(connection))
+            operation = CopyIn(sql, transfer.source)
             return await transfer.run(operation, lambda: transfer.feed(operation, chunks))
 
 
@@ -380,7 +372,7 @@ async def records_to_table(
             sql = copy_from_stdin(target, names, " (FORMAT binary)", where)
             if hasattr(records, "__aiter__"):
                 transfer = FeedingTransfer(connection, limit)
-                operation = CopyIn(sql, transfer.source, None, encoding(connection))
+                operation = CopyIn(sql, transfer.source)
                 feed = transfer.feed_records
                 status = await transfer.run(operation, lambda: feed(operation, encoder, records))  # noqa: B023
             else:

@@ -14,7 +14,6 @@ from typing import Any
 
 from fastpg import exceptions
 from fastpg._callbacks import Callback, check_callback
-from fastpg.codecs.registry import python_encoding
 
 MAX_CHANNEL = 63  # bytes; the server cuts a longer name, and what it then sends would reach nobody
 
@@ -94,7 +93,7 @@ class ListenerMixin:
         # Inside the parser: nothing of the user's is called here.
         if not self._channels:
             return
-        encoding = python_encoding(self._client.session.parameters.get("client_encoding", "UTF8"))
+        encoding = self._client.session.encoding or "utf-8"
         name = channel.decode(encoding, "surrogateescape")
         listeners = self._channels.get(name)
         if listeners:

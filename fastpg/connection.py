@@ -131,9 +131,8 @@ class Connection(TypeCodecMixin, HookMixin, ListenerMixin, QueryLogMixin, metacl
         self._cache = StatementCache(
             loop, config.statement_cache_size, config.max_cached_statement_lifetime, self._on_evicted
         )
-        encoding = protocol.session.parameters.get("client_encoding", "UTF8")
-        if encoding.upper() not in ("UTF8", "UTF-8", "UNICODE"):
-            self._registry.set_encoding(encoding)
+        if protocol.session.encoding is not None:
+            self._registry.set_encoding(protocol.session.parameters["client_encoding"])
         self._query_loggers = {}
         self._init_listeners()
         self._source_traceback = traceback.extract_stack() if loop.get_debug() else None
@@ -525,7 +524,9 @@ class Connection(TypeCodecMixin, HookMixin, ListenerMixin, QueryLogMixin, metacl
         lookup = self._registry.lookup_or_text
         rows = None
         if columns is not None:
-            rows = RowPlan(columns, tuple([lookup(column[3]) for column in columns]))
+            rows = RowPlan(
+                columns, tuple([lookup(column[3]) for column in columns]), self._client.session.encoding or "utf-8"
+            )
         return StatementPlan(query, name.encode(), oids, tuple([lookup(oid) for oid in oids]), rows)
 
     async def _wait(self, waiter: Awaitable[Any], deadline: float | None = None) -> Any:

@@ -188,6 +188,8 @@ class PoolConnectionHolder:
             and con._client.cancelling is None
             and con._client.section is None
             and not con._query_loggers
+            # What is written behind the reset must be in the encoding that the reset goes back to.
+            and con._client.session.encoding == con._client.session.first_encoding
             and not con.is_in_transaction()
         ):
             try:

@@ -12,7 +12,8 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "fastpg"
 
-BASE = ["fastpg", "fastpg.wire", "fastpg.simd", "fastpg.types", "fastpg.pgproto.*", "fastpg.exceptions*"]
+BASE = ["fastpg", "fastpg.wire", "fastpg.simd", "fastpg.types", "fastpg.pgproto.*", "fastpg.exceptions*",
+        "fastpg._encodings"]
 PARAMETERS = ["fastpg._conninfo", "fastpg._params", "fastpg._passfile", "fastpg._service", "fastpg.dsn", "fastpg.tls",
               "fastpg.security"]  # fmt: skip
 # Module -> what of fastpg it may import; the first pattern that fits counts, and a module may always import itself.
@@ -55,7 +56,7 @@ LAYERS: dict[str, list[str]] = {
     "fastpg._copy_io": [],
     "fastpg._copy": [*BASE, "fastpg._copy_*", "fastpg._startup", "fastpg.protocol*", "fastpg.sinks.record",
                      "fastpg.codecs.registry"],
-    "fastpg._listeners": ["fastpg.exceptions*", "fastpg._callbacks", "fastpg.codecs.registry"],
+    "fastpg._listeners": ["fastpg.exceptions*", "fastpg._callbacks"],
     "fastpg._*": [*BASE, *PARAMETERS, "fastpg._*", "fastpg.protocol.auth", "fastpg.protocol.session", "fastpg.client"],
     "fastpg.connect": [*BASE, *PARAMETERS, "fastpg._*", "fastpg.protocol*", "fastpg.client", "fastpg.codecs*",
                        "fastpg.connection", "fastpg.settings"],

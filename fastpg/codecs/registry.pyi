@@ -5,7 +5,6 @@ from typing import Any
 from fastpg.codecs.codec import CodecHandle
 from fastpg.codecs.knowledge import TypeInfo, TypeKnowledge
 
-ENCODINGS: dict[str, str]
 ALIASES: dict[str, str]
 KIND_NAMES: dict[int, str]
 TEXT_SEND: frozenset[str]
@@ -35,4 +34,3 @@ class Registry:
     def clear(self) -> None: ...
 
 def build_static_containers() -> None: ...
-def python_encoding(name: str) -> str: ...

@@ -4,7 +4,6 @@
 # client encoding, and all that derives from them). May import: wire, codec, array, range, composite, textform, user,
 # knowledge, exceptions.
 
-import codecs as python_codecs
 from functools import partial
 
 from libc.stdint cimport uint32_t
@@ -21,6 +20,7 @@ from fastpg.codecs.textform cimport alias_of, resolve, scalar_in_text
 from fastpg.codecs.user cimport base_of, builtin_codec, over_base, user_codec, user_in_text
 from fastpg.wire cimport Out, out_value
 
+from fastpg._encodings import python_encoding
 from fastpg.codecs._oids import ARRAYS, NAMES, RANGES
 from fastpg.codecs.hstore import HSTORE, hstore_from_binary, hstore_to_binary
 from fastpg.codecs.knowledge import TypeKnowledge
@@ -63,31 +63,6 @@ def build_static_containers() -> None:
 
 
 # ------------------------------------------------------ level 3: a connection
-
-# PostgreSQL's names for encodings whose Python name is another (manual, "Character Set Support").
-ENCODINGS = {
-    "abc": "cp1258", "alt": "cp866", "big5": "big5", "euc_cn": "gb2312", "euc_jp": "euc_jp", "euc_jis_2004":
-    "euc_jis_2004", "euc_kr": "euc_kr", "gb18030": "gb18030", "gbk": "gbk", "iso_8859_5": "iso8859-5",
-    "iso_8859_6": "iso8859-6", "iso_8859_7": "iso8859-7", "iso_8859_8": "iso8859-8", "johab": "johab", "koi8": "koi8-r",
-    "koi8r": "koi8-r", "koi8u": "koi8-u", "latin1": "iso8859-1", "latin2": "iso8859-2", "latin3": "iso8859-3",
-    "latin4": "iso8859-4", "latin5": "iso8859-9", "latin6": "iso8859-10", "latin7": "iso8859-13",
-    "latin8": "iso8859-14", "latin9": "iso8859-15", "latin10": "iso8859-16", "mskanji": "cp932", "shift_jis_2004":
-    "shift_jis_2004", "shiftjis": "cp932", "sjis": "cp932", "sql_ascii": "ascii", "tcvn": "cp1258", "tcvn5712":
-    "cp1258", "uhc": "cp949", "vscii": "cp1258", "win": "cp1251", "win1250": "cp1250", "win1251": "cp1251",
-    "win1252": "cp1252", "win1253": "cp1253", "win1254": "cp1254", "win1255": "cp1255", "win1256": "cp1256",
-    "win1257": "cp1257", "win1258": "cp1258", "win866": "cp866", "win874": "cp874", "win932": "cp932",
-    "win936": "gbk", "win949": "cp949", "win950": "cp950", "windows949": "cp949", "windows950": "cp950",
-}
-
-
-def python_encoding(name: str) -> str:
-    """Python's codec for a client_encoding; InterfaceError when there is none."""
-    try:
-        return python_codecs.lookup(ENCODINGS.get(name.lower().replace("-", "_"), name)).name
-    except LookupError:
-        raise InterfaceError(
-            f"client_encoding {name!r} has no codec in Python: SET client_encoding TO 'UTF8'") from None
-
 
 cdef object encoded_decode(const Codec *self, const char *p, Py_ssize_t n):
     cdef object encoding = <object>self.extra
@@ -378,10 +353,7 @@ cdef class Registry:
 
     def set_encoding(self, name: str) -> None:
         """Text in another client_encoding goes through Python's codecs."""
-        if name.upper() in ("UTF8", "UTF-8", "UNICODE"):
-            self.encoding = None
-        else:
-            self.encoding = python_encoding(name)
+        self.encoding = python_encoding(name)
         self.overlay.clear()
 
     def clear(self) -> None:

@@ -35,8 +35,8 @@ cdef Py_ssize_t length_limit(uint8_t tag) noexcept nogil
 cdef str tag_name(uint8_t tag)
 cdef tuple parse_row_description(const char *p, Py_ssize_t n)
 cdef tuple parse_parameter_description(const char *p, Py_ssize_t n)
-cdef dict parse_fields(const char *p, Py_ssize_t n)
-cdef tuple parse_parameter_status(const char *p, Py_ssize_t n)
+cdef dict parse_fields(const char *p, Py_ssize_t n, str encoding)
+cdef tuple parse_parameter_status(const char *p, Py_ssize_t n, str encoding)
 cdef tuple parse_notification(const char *p, Py_ssize_t n)
 cdef bytes parse_command_complete(const char *p, Py_ssize_t n)
 cdef int parse_ready_for_query(const char *p, Py_ssize_t n) except -1

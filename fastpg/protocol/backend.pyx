@@ -104,9 +104,9 @@ cdef tuple parse_parameter_description(const char *p, Py_ssize_t n):
     return tuple([load_u32(p + 2 + 4 * i) for i in range(count)])
 
 
-cdef dict parse_fields(const char *p, Py_ssize_t n):
-    # ErrorResponse and NoticeResponse: one-letter code -> text. Text that is not UTF-8 (an error at start-up, or
-    # another client_encoding) keeps its bytes as escapes: the SQLSTATE must never be lost to it.
+cdef dict parse_fields(const char *p, Py_ssize_t n, str encoding):
+    # ErrorResponse and NoticeResponse: one-letter code -> text. Text in another encoding than the client's (an error
+    # at start-up) keeps its bytes as escapes: the SQLSTATE must never be lost to it.
     cdef const char *end = p + n
     cdef dict fields = {}
     while True:
@@ -116,16 +116,16 @@ cdef dict parse_fields(const char *p, Py_ssize_t n):
             break
         code = chr(<unsigned char>p[0])
         p += 1
-        fields[code] = take_cstring(&p, end, "ErrorResponse").decode("utf-8", "backslashreplace")
+        fields[code] = take_cstring(&p, end, "ErrorResponse").decode(encoding, "backslashreplace")
     if p + 1 != end:
         bad("ErrorResponse")
     return fields
 
 
-cdef tuple parse_parameter_status(const char *p, Py_ssize_t n):
+cdef tuple parse_parameter_status(const char *p, Py_ssize_t n, str encoding):
     cdef const char *end = p + n
-    name = take_cstring(&p, end, "ParameterStatus").decode("utf-8", "backslashreplace")
-    value = take_cstring(&p, end, "ParameterStatus").decode("utf-8", "backslashreplace")
+    name = take_cstring(&p, end, "ParameterStatus").decode(encoding, "backslashreplace")
+    value = take_cstring(&p, end, "ParameterStatus").decode(encoding, "backslashreplace")
     if p != end:
         bad("ParameterStatus")
     return name, value

@@ -34,7 +34,6 @@ cdef class PushSource(RowSource):
     cdef object drained
 
 cdef class CopyIn(Operation):
-    cdef bytes sql
     cdef RowSource source
     cdef bint asked
     cdef readonly bint started
@@ -56,7 +55,6 @@ cdef class BufferSink(CopySink):
     cdef public Py_ssize_t high_water       # bytes at which reading pauses
 
 cdef class CopyOut(Operation):
-    cdef bytes sql
     cdef CopySink sink
     cdef bint started
     cdef bint ended

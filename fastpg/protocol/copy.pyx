@@ -149,15 +149,14 @@ cdef class PushSource(RowSource):
 cdef class CopyIn(Operation):
     """COPY ... FROM STDIN fed by a source; the result is the command's status."""
 
-    def __init__(self, str sql, RowSource source not None, waiter=None, str encoding="utf-8"):
+    def __init__(self, str sql, RowSource source not None, waiter=None):
         self.query = sql
-        self.sql = sql.encode(encoding)
         self.source = source
         self.waiter = waiter
 
     cdef int fill(self, Out *out) except -1:
         if not self.asked:
-            write_query(out, self.sql)
+            write_query(out, self.in_encoding(self.query))
             self.syncs = 1
             self.asked = True
         if self.finished:
@@ -291,14 +290,13 @@ cdef class BufferSink(CopySink):
 cdef class CopyOut(Operation):
     """COPY ... TO STDOUT into a sink, or a callable of one chunk of bytes. The result is the command's status."""
 
-    def __init__(self, str sql, sink, waiter=None, str encoding="utf-8"):
+    def __init__(self, str sql, sink, waiter=None):
         self.query = sql
-        self.sql = sql.encode(encoding)
         self.sink = sink if isinstance(sink, CopySink) else CallbackSink(sink)
         self.waiter = waiter
 
     cdef int fill(self, Out *out) except -1:
-        write_query(out, self.sql)
+        write_query(out, self.in_encoding(self.query))
         self.syncs = 1
         return FILL_DONE
 

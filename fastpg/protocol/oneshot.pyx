@@ -22,7 +22,7 @@ cdef class OneShot(Execute):
         cdef bytes name = self.statement.name
         # One that an error left behind would be in the way.
         write_close(out, b"S", name)
-        write_parse(out, name, self.statement.query.encode(), self.statement.parameter_oids)
+        write_parse(out, name, self.in_encoding(self.statement.query), self.statement.parameter_oids)
         self.statement.write_bind(out, b"", self.args, -1)
         write_execute(out, b"", 0)
         write_close(out, b"S", name)
@@ -57,7 +57,7 @@ cdef class FirstExecute(Execute):
         self.replan = replan
 
     cdef int fill(self, Out *out) except -1:
-        write_parse(out, self.statement.name, self.statement.query.encode(), self.statement.parameter_oids)
+        write_parse(out, self.statement.name, self.in_encoding(self.statement.query), self.statement.parameter_oids)
         write_describe(out, b"S", self.statement.name)
         self.statement.write_query(out, self.args, self.limit)
         self.args = None

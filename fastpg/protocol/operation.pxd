@@ -31,6 +31,7 @@ cdef class Operation:
     cdef readonly object result
     cdef readonly bytes status      # the last CommandComplete tag
     cdef readonly double queued_at, finished_at     # loop time, only when the session's clock is on
+    cdef readonly str encoding      # Python's codec of the client encoding, None for UTF-8: the session's
     cdef public object query        # SQL for exceptions and statistics, or None
 
     cdef int fill(self, Out *out) except -1         # FILL_*
@@ -40,6 +41,7 @@ cdef class Operation:
     cdef int on_ready(self) except -1               # its last ReadyForQuery came
     cdef int on_lost(self, object error) except -1  # the connection is gone
     cdef int refuse_copy(self, Out *out) except -1
+    cdef bytes in_encoding(self, str sql)
     cdef int unexpected(self, uint8_t tag) except -1
     cdef int deliver(self) except -1
 
@@ -63,13 +65,11 @@ cdef class StatementPlan:
 
 
 cdef class SimpleQuery(Operation):
-    cdef bytes sql
     cdef bint copy_refused
     cdef bint answered              # the server has told how a statement ended
 
 cdef class Prepare(Operation):
     cdef bytes name
-    cdef bytes sql
     cdef tuple oids
     cdef tuple parameters
     cdef tuple columns

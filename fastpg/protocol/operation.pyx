@@ -54,6 +54,9 @@ cdef class Operation:
         write_copy_fail(out, b"COPY FROM STDIN is not possible here")
         return write_sync(out)
 
+    cdef bytes in_encoding(self, str sql):
+        return sql.encode() if self.encoding is None else sql.encode(self.encoding)
+
     cdef int unexpected(self, uint8_t tag) except -1:
         raise ProtocolError(f"unexpected {tag_name(tag)} message in the answer to {type(self).__name__}")
 
@@ -204,11 +207,10 @@ cdef class SimpleQuery(Operation):
 
     def __init__(self, str sql, waiter=None):
         self.query = sql
-        self.sql = sql.encode()
         self.waiter = waiter
 
     cdef int fill(self, Out *out) except -1:
-        write_query(out, self.sql)
+        write_query(out, self.in_encoding(self.query))
         self.syncs = 1
         return FILL_DONE
 
@@ -261,12 +263,11 @@ cdef class Prepare(Operation):
     def __init__(self, bytes name, str sql, waiter=None, tuple oids=()):
         self.query = sql
         self.name = name
-        self.sql = sql.encode()
         self.oids = oids
         self.waiter = waiter
 
     cdef int fill(self, Out *out) except -1:
-        write_parse(out, self.name, self.sql, self.oids)
+        write_parse(out, self.name, self.in_encoding(self.query), self.oids)
         write_describe(out, b"S", self.name)
         write_sync(out)
         self.syncs = 1

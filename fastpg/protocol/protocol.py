@@ -5,11 +5,11 @@ from __future__ import annotations
 
 from typing import Final
 
+from fastpg._encodings import ENCODINGS as ENCODINGS_MAP
 from fastpg._hooks import PreparedStatementState, Protocol
 from fastpg.codecs._oids import NAMES
 from fastpg.codecs.codec import builtin_handle
 from fastpg.codecs.registry import ALIASES
-from fastpg.codecs.registry import ENCODINGS as ENCODINGS_MAP
 from fastpg.protocol.record import Record, RecordDescriptor, make_record
 from fastpg.settings import ConnectionSettings
 

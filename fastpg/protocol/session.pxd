@@ -27,6 +27,8 @@ cdef class Session:
     cdef uint64_t serial
     cdef readonly int tx_status     # b'I', b'T' or b'E', the server's word
     cdef readonly dict parameters   # ParameterStatus
+    cdef readonly str encoding      # Python's codec of the client encoding, None for UTF-8
+    cdef readonly str first_encoding    # the same when the session began: what RESET ALL goes back to
     cdef readonly object last_error # an ErrorResponse that answered no operation (57P01 and its kin)
     cdef readonly object failure    # why the session is dead, or None
     cdef readonly bint paused       # a sink asked to stop reading

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT
 # A session: bytes in, bytes out, a FIFO of operations between them. No asyncio, no sockets, no clock of its own.
 # The state of the connection is the head of the queue. Any byte the peer should not have sent ends the session:
-# there is no resynchronising. May import: wire, frontend, backend, operation, exceptions.
+# there is no resynchronising. May import: wire, frontend, backend, operation, _encodings,
+# exceptions.
 
 from cpython.mem cimport PyMem_Free, PyMem_Malloc, PyMem_Realloc
 from libc.string cimport memcpy, memmove
@@ -11,6 +12,7 @@ from fastpg.protocol.backend cimport length_limit, tag_name
 from fastpg.protocol.operation cimport FILL_DONE, FILL_WAIT, PHASE_QUEUED, PHASE_SENT, Operation
 from fastpg.wire cimport load_i32, out_free
 
+from fastpg._encodings import python_encoding
 from fastpg.exceptions import ConnectionDoesNotExistError, ProtocolError, annotate, from_fields
 
 cdef enum:
@@ -44,6 +46,7 @@ cdef class Session:
 
     def __init__(self, dict parameters=None, int tx_status=73, listener=None):
         self.parameters = {} if parameters is None else parameters
+        self.encoding = self.first_encoding = python_encoding(self.parameters.get("client_encoding", "UTF8"))
         self.tx_status = tx_status
         self.listener = listener
         self.slab = Slab()
@@ -63,6 +66,7 @@ cdef class Session:
             raise self.failure
         self.serial += 1
         op.serial = self.serial
+        op.encoding = self.encoding
         if self.clock is not None:
             op.queued_at = self.clock()
         if self.head is None:
@@ -269,14 +273,16 @@ cdef class Session:
                 if op.fatal and op.error is not None:
                     raise ProtocolError(f"connection was closed: the session could not be reset: {op.error}")
         elif tag == backend.PARAMETER_STATUS:
-            name, value = backend.parse_parameter_status(p, n)
+            name, value = backend.parse_parameter_status(p, n, self.encoding or "utf-8")
             if len(self.parameters) >= 1000 and name not in self.parameters:
                 raise ProtocolError("the server reports more than 1000 parameters")
             self.parameters[name] = value
+            if name == "client_encoding":
+                self.encoding = python_encoding(value)
             if self.listener is not None:
                 self.listener.on_parameter(name, value)
         elif tag == backend.NOTICE_RESPONSE:
-            fields = backend.parse_fields(p, n)
+            fields = backend.parse_fields(p, n, self.encoding or "utf-8")
             if self.listener is not None:
                 self.listener.on_notice(fields)
         elif tag == backend.NOTIFICATION_RESPONSE:
@@ -284,7 +290,7 @@ cdef class Session:
             if self.listener is not None:
                 self.listener.on_notification(pid, channel, payload)
         elif tag == backend.ERROR_RESPONSE:
-            error = from_fields(backend.parse_fields(p, n))
+            error = from_fields(backend.parse_fields(p, n, self.encoding or "utf-8"))
             if op is None or op.phase == PHASE_QUEUED:
                 self.last_error = error
             else:

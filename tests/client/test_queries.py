@@ -315,11 +315,61 @@ async def test_settings(connection: fastpg.Connection) -> None:
 
 async def test_other_client_encoding(connection: fastpg.Connection) -> None:
     await connection.execute("SET client_encoding TO 'LATIN1'")
-    assert await connection.fetchval("SELECT 'ä' || $1::text", "ö") is not None
+    assert await connection.fetchval("SELECT 'ä' || $1::text", "ö") == "äö"
     assert await connection.fetchval("SELECT chr(228)") == "ä"
     assert await connection.fetchval("SELECT ascii($1)", "ö") == 246
     await connection.execute("RESET client_encoding")
     assert await connection.fetchval("SELECT chr(8364)") == "€"
+
+
+@pytest.mark.parametrize(
+    "encoding, word",
+    [
+        ("LATIN1", "ä"), ("WIN1251", "ж"), ("SJIS", "表ソ"), ("GBK", "誠中"), ("EUC_JP", "表"), ("BIG5", "功"),
+        ("UTF8", "€"),
+    ],
+)
+async def test_text_in_another_client_encoding(connection: fastpg.Connection, encoding: str, word: str) -> None:
+    # The second byte of some of these is a backslash in ASCII.
+    await connection.execute(f"SET client_encoding TO '{encoding}'")
+    assert connection.get_settings().client_encoding == encoding
+    length = "SELECT octet_length($1::text), octet_length('" + word + "')"
+    assert await connection.fetchrow(length, word) == (len(word.encode()),) * 2
+    await connection.execute(f"SET fastpg.word = '{word}'; SET fastpg.other = 'x{word}'")
+    assert await connection.fetchval("SELECT current_setting('fastpg.word')") == word
+    (row,) = await connection.fetch(f'SELECT 1 AS "{word}", $1::text[] AS words', [word, None])
+    assert dict(row) == {word: 1, "words": [word, None]}
+    statement = await connection.prepare(f'SELECT \'{word}\' AS "{word}"')
+    assert statement.get_attributes()[0].name == word and await statement.fetchval() == word
+    async with connection.transaction():
+        assert await (await connection.cursor(f"SELECT '{word}' FROM generate_series(1, 3)")).fetch(2) == [(word,)] * 2
+    await connection.executemany(f"SELECT $1::text = '{word}'", [(word,), (word,)])
+    with pytest.raises(exceptions.UndefinedTableError, match=f'relation "{word}" does not exist') as caught:
+        await connection.fetch(f'SELECT FROM "{word}"')
+    assert caught.value.query == f'SELECT FROM "{word}"'
+    heard: list[str] = []
+    connection.add_log_listener(lambda _, message: heard.append(message.message))
+    await connection.execute(f"DO $$ BEGIN RAISE NOTICE '{word}'; END $$")
+    await asyncio.sleep(0)
+    assert heard == [word]
+    if encoding != "UTF8":
+        with pytest.raises(UnicodeEncodeError):
+            await connection.fetchval("SELECT '€ß\u1e9e'")
+        assert await connection.fetchval("SELECT 1") == 1
+
+
+@pytest.mark.parametrize("encoding", ["SQL_ASCII", "EUC_TW"])
+async def test_client_encodings_without_a_codec_in_python(connection: fastpg.Connection, encoding: str) -> None:
+    await connection.execute(f"SET client_encoding TO '{encoding}'")
+    assert await connection.fetchval("SELECT 'a' || $1::text", "b") == "ab"
+    if encoding == "SQL_ASCII":
+        assert await connection.fetchval("SELECT 'é' || $1::text", "è") == "éè"
+        return
+    with pytest.raises(exceptions.UnrepresentableValueError, match="'ascii' codec can't decode"):
+        await connection.fetchval("SELECT U&'\\4E2D'")
+    with pytest.raises(exceptions.DataError, match="'ascii' codec can't encode"):
+        await connection.fetchval("SELECT $1::text", "中")
+    assert await connection.fetchval("SELECT 1") == 1
 
 
 async def test_terminated_by_the_server(connection: fastpg.Connection) -> None:

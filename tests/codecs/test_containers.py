@@ -213,8 +213,12 @@ def test_other_client_encodings() -> None:
     assert registry.lookup_or_text(25).name == "text"
     assert registry.lookup_or_text(1009).kind == registry.lookup_or_text(1007).kind
     assert registry.lookup_or_text(23).oid == 23
-    registry.set_encoding("UTF8")
-    with pytest.raises(exceptions.InterfaceError, match="client_encoding 'EUC_TW'"):
-        registry.set_encoding("EUC_TW")
+    plain = registry.lookup_or_text(23)
+    for name in ("UTF8", "SQL_ASCII"):
+        registry.set_encoding(name)
+        assert registry.lookup_or_text(23).kind == plain.kind
+    registry.set_encoding("EUC_TW")  # of which Python knows nothing but that ASCII is in it
+    assert registry.lookup_or_text(25).name == "text"
+
 
 

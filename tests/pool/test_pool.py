@@ -374,3 +374,14 @@ async def test_cancels_while_a_transaction_is_rolled_back(dsn: str) -> None:
         while pool._releases:
             await asyncio.wait_for(asyncio.gather(*pool._releases, return_exceptions=True), WAIT)
         check(pool)
+
+
+async def test_the_next_user_has_the_first_client_encoding(dsn: str) -> None:
+    async with fastpg.create_pool(dsn, min_size=1, max_size=1) as pool:
+        for _ in range(2):
+            await pool.execute("SET client_encoding TO latin1")
+            assert await pool.fetchrow("SELECT $1::text, '€'", "ä€") == ("ä€", "€")
+    settings = {"client_encoding": "latin1"}
+    async with fastpg.create_pool(dsn, min_size=1, max_size=1, server_settings=settings) as pool:
+        await pool.execute("SET client_encoding TO utf8")
+        assert await pool.fetchrow("SELECT $1::text, octet_length('ä')", "ä") == ("ä", 2)
