@@ -21,9 +21,13 @@ MAX_CHANNEL = 63  # bytes; the server cuts a longer name, and what it then sends
 class ListenerMixin:
     """The part of Connection that has callbacks. Needs _client, _loop, execute() and is_in_transaction() of it."""
 
-    __slots__ = ("_channels", "_heard", "_log_listeners", "_proxy", "_termination_listeners")
+    __slots__ = (
+        "_channels", "_heard", "_log_listeners", "_notices_queued", "_proxy", "_termination_listeners",
+        "notices_dropped",
+    )  # fmt: skip
 
     _client: Any
+    _params: Any
     _loop: asyncio.AbstractEventLoop
     execute: Callable[..., Any]
     is_closed: Callable[[], bool]
@@ -35,6 +39,9 @@ class ListenerMixin:
         self._heard: set[str] = set()  # channels whose LISTEN no rollback can undo
         self._log_listeners: dict[Callable[..., Any], Callback] = {}
         self._termination_listeners: dict[Callable[..., Any], Callback] = {}
+        #: Notices that no listener has heard of: more had come at once than the security profile lets wait.
+        self.notices_dropped = 0
+        self._notices_queued = 0
         self._proxy: Any = None  # the pool's, while the connection is borrowed
 
     # ------------------------------------------------------------ notifications
@@ -122,10 +129,22 @@ class ListenerMixin:
 
     def _on_notice(self, fields: dict[str, str]) -> None:
         if self._log_listeners:
+            if self._notices_queued >= self._params.security.max_queued_notices:
+                if self.notices_dropped % 1000 == 0:
+                    self._loop.call_exception_handler({
+                        "message": f"{self!r} drops notices: {self._notices_queued} wait for their listeners",
+                    })
+                self.notices_dropped += 1
+                return
+            self._notices_queued += 1
             message = exceptions.log_message(fields)
             who = self._whom()
             for callback in self._log_listeners.values():
                 callback.schedule(self._loop, who, message)
+            self._loop.call_soon(self._on_notice_done)
+
+    def _on_notice_done(self) -> None:
+        self._notices_queued -= 1
 
     # ----------------------------------------------------------------- the end
 

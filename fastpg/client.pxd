@@ -17,6 +17,7 @@ cdef class Client:
     cdef object owner_ref                   # weak reference to the Connection
     cdef public object canceller            # async callable that sends a CancelRequest
     cdef public double cancel_timeout       # seconds
+    cdef public bint reuse_after_cancel     # False: a cancel that is over ends the connection
     cdef object undo                        # an Operation to run before `cancelling` is over, or None
     cdef object watchdog                    # the TimerHandle that bounds a cancel
     cdef public object schedule             # the flush trigger: loop.call_soon unless injected

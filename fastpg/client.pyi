@@ -11,6 +11,7 @@ class Client:
     section: Any
     canceller: Callable[[float], Awaitable[None]] | None
     cancel_timeout: float
+    reuse_after_cancel: bool
     schedule: Callable[..., Any]
     def __init__(
         self,

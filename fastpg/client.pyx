@@ -55,6 +55,7 @@ cdef class Client:
         self.schedule = loop.call_soon if schedule is None else schedule
         self.cancel_timeout = cancel_timeout
         self.tls = tls
+        self.reuse_after_cancel = True
         self.tasks = set()
         self.thread = PyThread_get_thread_ident()
         self.fork_epoch = _forks
@@ -425,6 +426,9 @@ cdef class Client:
             self.abort(ConnectionDoesNotExistError("connection was closed: cancelling a query was interrupted"))
         elif task.exception() is not None:
             self.abort(task.exception())
+        elif not self.reuse_after_cancel:
+            self.abort(ConnectionDoesNotExistError(
+                "connection was closed: a query on it was cancelled (security profile: reuse_after_cancel=False)"))
         waiting, self.cancelling = self.cancelling, None
         if self.undo is not None and self.transport is not None and self.session.failure is None:
             self.begin_cancel(None)     # asked for between the task's last step and now

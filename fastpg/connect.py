@@ -20,6 +20,7 @@ from fastpg._params import ConnectParams, Target
 from fastpg._startup import Deadline, StartupProtocol, check_peer, configure_socket, is_loopback
 from fastpg.protocol.auth import Deferred, Handshake
 from fastpg.security import Secret
+from fastpg.settings import parse_server_version
 
 SSL_REQUEST = struct.pack("!ii", 8, 80877103)
 
@@ -151,7 +152,7 @@ class Attempt:
             raise exceptions.ProtocolError(f"unencrypted data after the answer to SSLRequest: {len(early)} bytes")
 
     async def run(
-        self, address: Any, context: ssl_module.SSLContext | None, mode: str, connector: Any, sock: Any
+        self, address: Any, context: ssl_module.SSLContext | None, mode: str, direct: bool, connector: Any, sock: Any
     ) -> Session:
         params = self.params
         try:
@@ -162,7 +163,6 @@ class Attempt:
                 check_peer(self.transport.get_extra_info("socket"), params.requirepeer)
             encrypted = False
             if context is not None and mode not in ("disable", "allow") and not self.target.is_unix:
-                direct = params.sslnegotiation == "direct"
                 encrypted = await self.negotiate_tls(protocol, context, direct)
                 if not encrypted and mode != "prefer":
                     raise ConnectionError(f"{self.named} rejected SSL upgrade")
@@ -358,6 +358,11 @@ async def open_session(
     raise final_error(params, errors, rejected)
 
 
+# Hosts and ports of servers that are of version 17 or later and have spoken TLS with us: they take direct TLS.
+_direct: set[tuple[str, int]] = set()
+ENFORCED = ("require", "verify-ca", "verify-full")
+
+
 def needs_tls(params: ConnectParams) -> bool:
     """Whether a TLS context is to be made at all."""
     return params.sslmode != "disable" and any(not target.is_unix for target in params.targets)
@@ -375,18 +380,32 @@ async def try_address(
     errors: list[tuple[Target, BaseException]],
 ) -> Session | None:
     """One address with each encryption that sslmode permits; None when the next address may be tried."""
-    modes = tls_modes(params, context, target)
-    for mode in modes:
-        last = mode == modes[-1]
+    tries = [(mode, params.sslnegotiation == "direct") for mode in tls_modes(params, context, target)]
+    guess = (target.host, target.port) in _direct and params.security.prefer_direct_tls and tries[0][0] in ENFORCED
+    if guess and not tries[0][1]:
+        tries.insert(0, (tries[0][0], True))
+    for i, (mode, direct) in enumerate(tries):
+        last = i == len(tries) - 1
         attempt = Attempt(params, target, loop, *deadlines)
         try:
-            return await attempt.run(address, context, mode, connector, sock)
+            session = await attempt.run(address, context, mode, direct, connector, sock)
+            if params.security.prefer_direct_tls and session.tls:
+                version = parse_server_version(session.parameters.get("server_version", ""))
+                if version.major >= 17:
+                    _direct.add((target.host, target.port))
+            return session
         except exceptions.CannotConnectNowError as error:
             errors.append((target, error))
             return None
         except ssl_module.SSLCertVerificationError:
             raise
-        except (OSError, exceptions.ConnectionDoesNotExistError) as error:
+        except (OSError, exceptions.ConnectionDoesNotExistError, exceptions.InterfaceError) as error:
+            if not last and direct and not attempt.asked:
+                # It was another server that could do that, or it is behind a proxy now.
+                _direct.discard((target.host, target.port))
+                continue
+            if isinstance(error, exceptions.InterfaceError):
+                raise
             if not last and may_fall_back(error, mode, attempt.asked):
                 continue
             errors.append((target, error))

@@ -13,12 +13,13 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from fastpg import _copy, _shapes, connect_utils, cursor, exceptions, transaction
+from fastpg import _copy, _server, _shapes, connect_utils, cursor, exceptions, transaction
 from fastpg._cancel import send_cancel
 from fastpg._hooks import HookMeta, HookMixin, PreparedStatementState, Protocol
 from fastpg._listeners import ListenerMixin
 from fastpg._query_log import LoggedQuery as LoggedQuery
 from fastpg._query_log import QueryLogMixin, logged
+from fastpg._server import ServerCapabilities as ServerCapabilities
 from fastpg._types import TypeCodecMixin, record_maker
 from fastpg.client import ClientProtocol
 from fastpg.codecs._unknown import UnknownTypeError
@@ -101,8 +102,8 @@ class Connection(TypeCodecMixin, HookMixin, ListenerMixin, QueryLogMixin, metacl
 
     __slots__ = (
         "__weakref__", "_addr", "_cache", "_client", "_closed", "_config", "_identity", "_loop", "_params",
-        "_pool_release_ctr", "_protocol", "_query_loggers", "_record_class", "_registry", "_source_traceback",
-        "_to_close", "_top_xact", "_transport",
+        "_pool_release_ctr", "_protocol", "_query_loggers", "_record_class", "_registry", "_server_caps",
+        "_source_traceback", "_to_close", "_top_xact", "_transport",
     )  # fmt: skip
 
     def __init__(
@@ -131,6 +132,7 @@ class Connection(TypeCodecMixin, HookMixin, ListenerMixin, QueryLogMixin, metacl
         self._cache = StatementCache(
             loop, config.statement_cache_size, config.max_cached_statement_lifetime, self._on_evicted
         )
+        self._server_caps = _server.capabilities(self.get_server_version(), protocol.session.parameters)
         if protocol.session.encoding is not None:
             self._registry.set_encoding(protocol.session.parameters["client_encoding"])
         self._query_loggers = {}
@@ -525,7 +527,7 @@ class Connection(TypeCodecMixin, HookMixin, ListenerMixin, QueryLogMixin, metacl
         rows = None
         if columns is not None:
             rows = RowPlan(
-                columns, tuple([lookup(column[3]) for column in columns]), self._client.session.encoding or "utf-8"
+                columns, tuple([lookup(column[3]) for column in columns]), self._registry.encoding or "utf-8"
             )
         return StatementPlan(query, name.encode(), oids, tuple([lookup(oid) for oid in oids]), rows)
 
@@ -673,7 +675,13 @@ class Connection(TypeCodecMixin, HookMixin, ListenerMixin, QueryLogMixin, metacl
 
     def get_reset_query(self) -> str:
         """The SQL that a pool runs when a connection comes back; a subclass may return another, or ''."""
-        return "SELECT pg_advisory_unlock_all();\nCLOSE ALL;\nUNLISTEN *;\nRESET ALL;"
+        return _server.reset_query(self._server_caps)
+
+    def _before_reset(self) -> str:
+        """What is run before get_reset_query(), unless somebody has his own: the role is reset."""
+        if getattr(type(self), "get_reset_query", None) is not ORIGINAL_RESET_QUERY:
+            return ""
+        return _server.before_reset(self._server_caps, self._params.security.reset_discard_all)
 
     def _on_release(self) -> None:
         """A pool takes the connection back, or its borrower has lost it."""
@@ -684,6 +692,12 @@ class Connection(TypeCodecMixin, HookMixin, ListenerMixin, QueryLogMixin, metacl
         """Make the session as new: roll back what is open, then run :meth:`get_reset_query`. timeout in seconds."""
         await self._reset(timeout=timeout)
         query = self.get_reset_query()
+        before = self._before_reset()
+        if before:
+            # No round trip of its own, and no business of query loggers.
+            self._client.check_usable()
+            self._client.post(SimpleQuery(before), True)
+            self._client.queries_count -= 1  # of the two one counts
         if query:
             await self.execute(query, timeout=timeout)
 
@@ -747,7 +761,11 @@ def _replan(registry: Registry, columns: tuple[Any, ...]) -> RowPlan | None:
     # Of the registry alone: an operation must not keep a forgotten connection alive.
     if registry.missing([column[3] for column in columns]):
         return None
-    return RowPlan(columns, tuple([registry.lookup_or_text(column[3]) for column in columns]))
+    handles = tuple([registry.lookup_or_text(column[3]) for column in columns])
+    return RowPlan(columns, handles, registry.encoding or "utf-8")
+
+
+ORIGINAL_RESET_QUERY = Connection.get_reset_query
 
 
 async def connect(
@@ -827,7 +845,7 @@ async def connect(
         raise
     security = params.security
     config = ClientConfiguration(
-        command_timeout=command_timeout,
+        command_timeout=security.command_timeout if command_timeout is None else command_timeout,
         statement_cache_size=statement_cache_size,
         max_cached_statement_lifetime=max_cached_statement_lifetime,
         max_cacheable_statement_size=max_cacheable_statement_size,
@@ -839,6 +857,7 @@ async def connect(
     wire.backend_pid = session.backend_pid
     wire.max_result_bytes = security.max_result_bytes or 0
     client = ClientProtocol(loop, wire, tls=session.tls, cancel_timeout=security.cancel_timeout)
+    client.reuse_after_cancel = security.reuse_after_cancel
     client.canceller = partial(send_cancel, session)
     connection = connection_class(client, session.transport, loop, session.addr, config, params)
     client.attach(session.transport, session.leftover)

@@ -19,6 +19,7 @@ from types import MappingProxyType
 from typing import Any
 
 from fastpg._conninfo import FILE_KEYS, PARAMETERS, ConnectionString, parse_connection_string
+from fastpg._encodings import python_encoding
 from fastpg._params import ConnectParams, Password, RequireAuth, Target
 from fastpg._passfile import default_passfile, find_password, read_passfile
 from fastpg._service import load_service
@@ -433,9 +434,14 @@ class _Resolver:
             if value and value.lower() != "default":
                 _check_text(variable, value)
                 _override(settings, name, value)
+        if self.profile.idle_in_transaction_session_timeout is not None:
+            limit = round(self.profile.idle_in_transaction_session_timeout * 1000)
+            settings["idle_in_transaction_session_timeout"] = str(limit)
         encoding = self.get("client_encoding")
         if encoding is not None and not _is_utf8(encoding):
-            raise ClientConfigurationError(f"client_encoding must be UTF8, got {encoding!r}")
+            if python_encoding(encoding) == "ascii":
+                raise ClientConfigurationError(f"client_encoding: Python has no codec for {encoding!r}, use UTF8")
+            settings["client_encoding"] = encoding
         named = {
             "application_name": self.get("application_name") or self.get("fallback_application_name"),
             "options": self.get("options"),

@@ -194,7 +194,7 @@ class PoolConnectionHolder:
         ):
             try:
                 con._client.check_usable()
-                query = con.get_reset_query()
+                query = con._before_reset() + con.get_reset_query()
                 if query:
                     con._client.post(SimpleQuery(query), True)
                 con._top_xact = None

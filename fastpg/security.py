@@ -56,7 +56,7 @@ class SecurityProfile:
     name: str
     # transport
     sslmode: str
-    prefer_direct_tls: bool  # direct negotiation once the server is known to be 17 or later
+    prefer_direct_tls: bool  # direct negotiation with a server that was seen to be 17 or later
     channel_binding: str
     min_protocol_version: tuple[int, int]
     max_protocol_version: tuple[int, int]
@@ -75,18 +75,11 @@ class SecurityProfile:
     refuse_low_iterations: bool  # below scram_min_iterations: refuse, else warn
     scram_max_iterations: int
     scram_thread_iterations: int = 10_000  # above this the key is derived in a worker thread
-    scram_max_server_first: int = 8 * 1024
-    scram_max_nonce: int = 1024
-    scram_max_salt: int = 1024
-    # limits of messages
+    # limits of messages; those of a session are the same for all (protocol/backend)
     max_auth_request: int
     max_startup_error: int = 30_000
     max_startup_bytes: int = 1024 * 1024  # all that a server may send before ReadyForQuery
     max_startup_packet: int = 10_000
-    max_data_message: int = 0x3FFFFFFE
-    max_notice_message: int = 1024 * 1024
-    max_other_message: int = 30_000
-    max_frontend_message: int = 0x3FFFFFFE
     max_result_bytes: int | None
     max_queued_notices: int
     # time limits

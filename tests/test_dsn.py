@@ -153,7 +153,7 @@ def test_percent_decoding() -> None:
         ("host=h scram_client_key=abc", "32 bytes"),
         ("host=h gssencmode=require", "not supported"),
         ("host=h sslrootcert=system sslmode=require", "verify-full"),
-        ("host=h client_encoding=latin1", "UTF8"),
+        ("host=h client_encoding=EUC_TW", "no codec for 'EUC_TW'"),
     ],
 )  # fmt: skip
 def test_refused(text: str, message: str) -> None:

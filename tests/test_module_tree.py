@@ -24,7 +24,6 @@ NO_MODULE = {
 }
 # Name -> why it is not there.
 NO_NAME = {
-    "connection.ServerCapabilities": "what a server can do is asked of the server, not of its name",
     "connect_utils.TLSUpgradeProto": "a step of asyncpg's own way to connect",
     "connect_utils.target_attrs_check": "a step of asyncpg's own way to connect",
     "exceptions._base.DataError": "never raised, and not the DataError that asyncpg exports",

@@ -138,7 +138,7 @@ cdef class Registry:
     """
     cdef dict overlay           # OID -> CodecHandle: what has been derived
     cdef dict custom            # OID -> (kind, ...): what the user has set, see set_python() and set_alias()
-    cdef str encoding           # Python codec when it is not UTF-8
+    cdef readonly str encoding  # Python codec when it is not UTF-8
     cdef readonly object knowledge
     cdef object make_composite
 

@@ -358,6 +358,12 @@ class Handshake:
             self._bound = scram.mechanism.endswith("PLUS")
             return None
         ready = scram.server_first(data)
+        if scram.iterations < self._params.security.scram_min_iterations:
+            text = (
+                f"the server's SCRAM verifier has {scram.iterations} iterations, fewer than RFC 7677's 4096: "
+                "set the password again"
+            )
+            warnings.warn(text, exceptions.InterfaceWarning, stacklevel=2)
         self._step = "sasl-final"
         if not ready:
             if scram.iterations > self._params.security.scram_thread_iterations:

@@ -51,7 +51,7 @@ def sasl(*names: str) -> bytes:
 class Dialogue:
     """A server that gives the right next SASL message whenever the script names one."""
 
-    def __init__(self, client: Handshake, *mechanisms: str, binding: bytes = b"", iterations: int = 16) -> None:
+    def __init__(self, client: Handshake, *mechanisms: str, binding: bytes = b"", iterations: int = 4096) -> None:
         self.client = client
         self.mechanisms = mechanisms or ("SCRAM-SHA-256",)
         self.binding = binding
