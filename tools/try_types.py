@@ -37,8 +37,8 @@ NO_INPUT = {
 VECTORS = {"int2vector", "oidvector"}
 # It has no input for the type of a member, or the name of a function stands for several.
 NO_ANSWER = {"0A000", "42704", "42883", "42725"}
-# Not allowed, not populated, of a rule without end.
-UNREADABLE = {"42501", "55000", "42883", "42809", "42P17"}
+# Not allowed, not populated, of a rule without end, of a library that is not there (NUMA).
+UNREADABLE = {"42501", "55000", "42883", "42809", "42P17", "XX000"}
 # What a list does not keep of an array: where its indexes begin.
 BOUNDS = re.compile(r"(\[-?\d+:-?\d+\])+=")
 
