@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 
 import pytest
@@ -15,33 +16,60 @@ import fastpg
 ROOT = Path(__file__).resolve().parent.parent.parent
 PROGRAMS = Path(__file__).with_name("programs")
 NAMES = [
-    "with_databases", "with_opentelemetry", "with_pgvector", "with_piccolo", "with_sentry", "with_sqlalchemy",
-    "with_tortoise",
+    "sqlalchemy_listen", "with_databases", "with_opentelemetry", "with_pgvector", "with_piccolo", "with_sentry",
+    "with_sqlalchemy", "with_tortoise",
 ]  # fmt: skip
-if hasattr(fastpg.Connection, "add_listener"):
-    NAMES.append("sqlalchemy_listen")
 ALIAS = ["-m", "fastpg.asyncpg"]
 
 
-def run(name: str, dsn: str, *, alias: bool) -> list[str]:
-    """The lines that a program prints."""
+@pytest.fixture(scope="module")
+def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """All that is installed, but for the asyncpg distribution."""
+    directory = tmp_path_factory.mktemp("packages")
+    for installed in Path(sysconfig.get_path("purelib")).iterdir():
+        if not installed.name.startswith("asyncpg"):
+            (directory / installed.name).symlink_to(installed)
+    return directory
+
+
+def run(name: str, dsn: str, *, alias: bool, packages: Path | None = None) -> list[str]:
+    """The lines that a program prints. packages: where installed packages are found, instead of everywhere."""
+    isolated, path = [], [str(ROOT)]
+    if packages is not None:
+        isolated = ["-S"]
+        path.append(str(packages))
     done = subprocess.run(
-        [sys.executable, *(ALIAS if alias else []), str(PROGRAMS / f"{name}.py"), dsn],
-        capture_output=True, text=True, timeout=120, env={**os.environ, "PYTHONPATH": str(ROOT)},
+        [sys.executable, *isolated, *(ALIAS if alias else []), str(PROGRAMS / f"{name}.py"), dsn],
+        capture_output=True, text=True, timeout=120, env={**os.environ, "PYTHONPATH": os.pathsep.join(path)},
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout.splitlines()
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_program(name: str, dsn: str) -> None:
+def test_program(name: str, dsn: str, packages: Path) -> None:
     expected = run(name, dsn, alias=False)
     assert expected
     assert run(name, dsn, alias=True) == expected
+    assert run(name, dsn, alias=True, packages=packages) == expected
 
 
-def test_sqlalchemy_dialect(dsn: str) -> None:
-    ours = run("sqlalchemy_dialect", dsn, alias=False)
+def test_there_is_an_environment_without_asyncpg(packages: Path) -> None:
+    code = (
+        "import importlib.metadata as m, importlib.util as u, fastpg, sqlalchemy\n"
+        "assert u.find_spec('asyncpg') is None\n"
+        "assert not [d for d in m.distributions() if d.name == 'asyncpg']\n"
+        "fastpg.install_as_asyncpg()\n"
+        "import asyncpg.pool\n"
+        "assert m.version('asyncpg') == asyncpg.__version__ == '0.32.0'\n"
+    )
+    path = os.pathsep.join([str(ROOT), str(packages)])
+    subprocess.run([sys.executable, "-S", "-c", code], check=True, timeout=60, env={**os.environ, "PYTHONPATH": path})
+
+
+@pytest.mark.parametrize("alone", [False, True])
+def test_sqlalchemy_dialect(dsn: str, packages: Path, alone: bool) -> None:
+    ours = run("sqlalchemy_dialect", dsn, alias=False, packages=packages if alone else None)
     assert "driver fastpg.connection Connection 5" in ours
     theirs = run("with_sqlalchemy", dsn, alias=True)
     assert ours == [line.replace("asyncpg.connection", "fastpg.connection") for line in theirs]
