@@ -239,11 +239,52 @@ async def opened(
         raise
 
 
+def time_left(connection: Any, limit: float | None) -> float | None:
+    return None if limit is None else connection._left(limit)
+
+
+async def send(connection: Any, sql: str, source: Any, limit: float | None) -> str:
+    """COPY FROM STDIN of a path, a file, bytes or an iterable of them."""
+    chunks = await opened(connection, open_source, source, limit)
+    if not hasattr(chunks, "__aiter__"):
+        status, _ = await copy_in(connection, sql, IteratorSource(chunks), limit)
+        return status
+    async with Closing(chunks, chunks is not source):
+        transfer = FeedingTransfer(connection, limit)
+        operation = CopyIn(sql, transfer.source)
+        return await transfer.run(operation, lambda: transfer.feed(operation, chunks))
+
+
+async def send_records(
+    connection: Any, sql: str, plan: RowPlan, records: Any, limit: float | None
+) -> tuple[str, bool]:
+    """COPY FROM STDIN of records; the status, and whether the columns are those that the server expects.
+
+    When they are not, no record has been taken.
+    """
+    encoder = RecordEncoder(plan)
+    if hasattr(records, "__aiter__"):
+        transfer = FeedingTransfer(connection, limit)
+        operation = CopyIn(sql, transfer.source)
+        status = await transfer.run(operation, lambda: transfer.feed_records(operation, encoder, records))
+    else:
+        status, operation = await copy_in(connection, sql, RecordSource(encoder, records), limit)
+    return status, operation.columns == encoder.columns
+
+
 # -------------------------------------------------------------------- the calls
 
 
 async def copy_out(connection: Any, sql: str, output: Any, limit: float | None) -> str:
     """Run COPY ... TO STDOUT; its data goes to `output`."""
+    protocol = connection._protocol
+    if type(protocol)._patched:
+        status: str = await protocol.copy_out(sql, output, time_left(connection, limit))
+        return status
+    return await receive(connection, sql, output, limit)
+
+
+async def receive(connection: Any, sql: str, output: Any, limit: float | None) -> str:
     write = await opened(connection, open_output, output, limit)
     async with Closing(write):
         transfer = Transfer(connection, limit)
@@ -336,14 +377,11 @@ async def to_table(
     check_where(connection, where)
     limit = await connection._ready(timeout)
     with connection._section():
-        chunks = await opened(connection, open_source, source, limit)
-        if not hasattr(chunks, "__aiter__"):
-            status, _ = await copy_in(connection, sql, IteratorSource(chunks), limit)
+        protocol = connection._protocol
+        if type(protocol)._patched:
+            status: str = await protocol.copy_in(sql, source, None, None, None, time_left(connection, limit))
             return status
-        async with Closing(chunks, chunks is not source):
-            transfer = FeedingTransfer(connection, limit)
-            operation = CopyIn(sql, transfer.source)
-            return await transfer.run(operation, lambda: transfer.feed(operation, chunks))
+        return await send(connection, sql, source, limit)
 
 
 async def records_to_table(
@@ -367,17 +405,17 @@ async def records_to_table(
     with connection._section():
         while True:
             # Only to learn the types of the columns.
-            plan = (await connection._prepare_plan("", f"SELECT {names or '*'} FROM {target} LIMIT 1", limit)).plan
-            encoder = RecordEncoder(plan)
+            plan = await connection._prepare_plan("", f"SELECT {names or '*'} FROM {target} LIMIT 1", limit)
             sql = copy_from_stdin(target, names, " (FORMAT binary)", where)
-            if hasattr(records, "__aiter__"):
-                transfer = FeedingTransfer(connection, limit)
-                operation = CopyIn(sql, transfer.source)
-                feed = transfer.feed_records
-                status = await transfer.run(operation, lambda: feed(operation, encoder, records))  # noqa: B023
+            protocol = connection._protocol
+            if type(protocol)._patched:
+                left = time_left(connection, limit)
+                state = protocol._state(plan)
+                status: str = await protocol.copy_in(sql, None, None, records, state, left)
+                same = state.same_columns
             else:
-                status, operation = await copy_in(connection, sql, RecordSource(encoder, records), limit)
-            if operation.columns == encoder.columns:
+                status, same = await send_records(connection, sql, plan.plan, records, limit)
+            if same:
                 return status
             if names:
                 raise exceptions.InternalClientError("COPY and SELECT disagree about the columns")

@@ -12,7 +12,7 @@ import weakref
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from fastpg import exceptions
+from fastpg import _copy, exceptions
 from fastpg.protocol.operation import ExecuteMany, StatementPlan
 from fastpg.settings import ConnectionSettings
 from fastpg.sinks.record import RecordSink
@@ -72,7 +72,7 @@ class ProtocolMeta(type):
 class PreparedStatementState:
     """A prepared statement as the Protocol takes it."""
 
-    __slots__ = ("_connection", "_sink", "plan", "record_class")
+    __slots__ = ("_connection", "_sink", "plan", "record_class", "same_columns")
 
     def __init__(
         self, connection: Any, plan: StatementPlan, record_class: type | None = None, sink: Any = None
@@ -81,6 +81,7 @@ class PreparedStatementState:
         self._sink = sink
         self.plan = plan
         self.record_class = record_class
+        self.same_columns = True  # the table of a COPY has them, and no others
 
     @property
     def query(self) -> str:
@@ -167,6 +168,39 @@ class Protocol(metaclass=ProtocolMeta):
         )
         return (rows, None if suspended else plan.last_status, not suspended) if return_extra else rows
 
+    async def prepare(
+        self, stmt_name: str, query: str, timeout: float | None, *, state: Any = None,
+        ignore_custom_codec: bool = False, record_class: type | None = None,
+    ) -> PreparedStatementState:  # fmt: skip
+        """Prepare a statement under this name."""
+        connection = self._connection
+        return PreparedStatementState(
+            connection, await connection._describe_plan(stmt_name, query, self._limit(timeout)), record_class
+        )
+
+    async def copy_in(
+        self, copy_stmt: str, reader: Any, data: Any, records: Any, record_stmt: Any, timeout: float | None
+    ) -> str:
+        """Run COPY ... FROM STDIN with what a reader gives, with bytes, or with records of a statement's columns."""
+        connection, limit = self._connection, self._limit(timeout)
+        if records is None:
+            return await _copy.send(connection, copy_stmt, data if reader is None else reader, limit)
+        status, record_stmt.same_columns = await _copy.send_records(
+            connection, copy_stmt, record_stmt.plan.plan, records, limit
+        )
+        return status
+
+    async def copy_out(self, copy_stmt: str, sink: Any, timeout: float | None) -> str:
+        """Run COPY ... TO STDOUT into a sink."""
+        return await _copy.receive(self._connection, copy_stmt, sink, self._limit(timeout))
+
+    def _state(self, plan: StatementPlan) -> PreparedStatementState:
+        return PreparedStatementState(self._connection, plan)
+
+    def _limit(self, timeout: float | None) -> float | None:
+        timeout = self._get_timeout(timeout)
+        return None if timeout is None else float(self._connection._loop.time() + timeout)
+
     # ------------------------------------------------------------------ state
 
     @property
@@ -223,7 +257,8 @@ class Protocol(metaclass=ProtocolMeta):
 
 
 _PROTOCOL = {
-    name: vars(Protocol)[name] for name in ("bind", "bind_execute", "bind_execute_many", "execute", "query")
+    name: vars(Protocol)[name]
+    for name in ("bind", "bind_execute", "bind_execute_many", "copy_in", "copy_out", "execute", "prepare", "query")
 }
 
 

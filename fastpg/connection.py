@@ -507,6 +507,12 @@ class Connection(TypeCodecMixin, HookMixin, ListenerMixin, QueryLogMixin, metacl
         return plan
 
     async def _prepare_plan(self, name: str, query: str, deadline: float | None) -> StatementPlan:
+        if type(self._protocol)._patched:
+            left = None if deadline is None else self._left(deadline)
+            return (await self._protocol.prepare(name, query, left)).plan
+        return await self._describe_plan(name, query, deadline)
+
+    async def _describe_plan(self, name: str, query: str, deadline: float | None) -> StatementPlan:
         self._ask_identity()
         try:
             oids, columns = await self._wait(self._client.run(Prepare(name.encode(), query), self._left(deadline)))

@@ -50,7 +50,7 @@ LAYERS: dict[str, list[str]] = {
     "fastpg._shapes": [],
     "fastpg._types": ["*"],
     "fastpg._alias": ["*"],
-    "fastpg._hooks": [*BASE, "fastpg.client", "fastpg.protocol*", "fastpg.settings", "fastpg.sinks*"],
+    "fastpg._hooks": [*BASE, "fastpg.client", "fastpg._copy", "fastpg.protocol*", "fastpg.settings", "fastpg.sinks*"],
     "fastpg._cancel": ["fastpg.exceptions*", "fastpg.connect", "fastpg._startup"],
     "fastpg._copy_sql": [],
     "fastpg._copy_io": [],

@@ -4,8 +4,10 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import socket
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +17,8 @@ import fastpg
 from fastpg import connect_utils
 from fastpg.protocol import Protocol
 from fastpg.protocol.protocol import PreparedStatementState
+
+asyncpg = pytest.importorskip("asyncpg")
 
 QUERY = "SELECT g AS a, g * 10 AS b FROM generate_series(1, $1::int) g"
 
@@ -378,3 +382,66 @@ async def test_private_shapes(dsn: str) -> None:
             assert pool._queue.qsize() == 2
             (holder,) = [holder for holder in pool._holders if holder._in_use]
             assert holder._con is borrowed._con and borrowed._holder is holder
+
+async def test_copy_and_prepare_as_monitoring_sees_them(
+    dsn: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The same calls with the same statements reach wrappers of asyncpg's Protocol and of ours."""
+
+    async def watch(driver: Any) -> tuple[list[Any], list[Any]]:
+        seen: list[Any] = []
+        results: list[Any] = []
+        connection = await driver.connect(dsn)
+        with monkeypatch.context() as patch:
+            for name in ("copy_in", "copy_out", "prepare", "bind_execute", "query"):
+                original = getattr(driver.protocol.Protocol, name)
+
+                async def wrapper(
+                    self: Any, *args: Any, _name: str = name, _call: Any = original, **kwargs: Any
+                ) -> Any:
+                    first = args[0] if args else kwargs["state"]
+                    text = args[1] if _name == "prepare" else first if isinstance(first, str) else first.query
+                    call = _name, "".join(text.split())
+                    # asyncpg does not ask for the columns of a table again: they may have changed since.
+                    if call not in seen or _name != "prepare":
+                        seen.append(call)
+                    return await _call(self, *args, **kwargs)
+
+                patch.setattr(driver.protocol.Protocol, name, wrapper)
+
+            async def chunks() -> AsyncIterator[bytes]:
+                yield b"3\tc\n"
+
+            async def failing() -> AsyncIterator[bytes]:
+                yield b"1\n"
+                raise ZeroDivisionError
+
+            async def records() -> AsyncIterator[Any]:
+                yield 5, "e"
+
+            await connection.execute("CREATE TEMP TABLE watched (a int, b text, c int GENERATED ALWAYS AS (1) STORED)")
+            columns = ["a", "b"]
+            table = {"columns": columns, "timeout": 10}
+            results.append(await connection.copy_to_table("watched", source=io.BytesIO(b"1\ta\n2\tb\n"), **table))
+            results.append(await connection.copy_to_table("watched", source=chunks(), columns=columns))
+            results.append(await connection.copy_records_to_table("watched", records=[(4, "d")], columns=columns))
+            results.append(await connection.copy_records_to_table("watched", records=records(), columns=columns))
+            output = tmp_path / driver.__name__
+            results.append(await connection.copy_from_table("watched", output=output, **table))
+            results.append(output.read_bytes())
+            results.append(await connection.copy_from_query("SELECT 1", output=output))
+            with pytest.raises(driver.UndefinedTableError):
+                await connection.copy_from_table("no_such_table", output=output)
+            with pytest.raises(ZeroDivisionError):
+                await connection.copy_to_table("watched", columns=["a"], source=failing())
+            statement = await connection.prepare("SELECT count(*) FROM watched")
+            results.append(await statement.fetchval())
+            results.append(await connection.fetchval("SELECT $1::int", 7))
+        assert await connection.fetchval("SELECT 1") == 1
+        await connection.close()
+        return seen, results
+
+    theirs, ours = await watch(asyncpg), await watch(fastpg)
+    for their, our in zip(theirs[0], ours[0], strict=True):
+        assert our == their
+    assert ours[1] == theirs[1]
