@@ -22,12 +22,13 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from bench.workloads import ROWS
+from bench.workloads import QUERIES, ROWS
 from tools.pgserver import Server, find_binaries
 
 # work -> (N, M, what one unit is divided by, its name)
 SIZES = {"fetchval": (500, 2500, 1, "query"), "wide": (1, 3, ROWS, "row"), "floats": (1, 3, ROWS, "row"),
-         "arrays": (1, 5, ROWS, "pair")}  # fmt: skip
+         "arrays": (1, 5, ROWS, "pair"), "pipeline": (4, 24, QUERIES, "query"),
+         "atomic": (4, 24, QUERIES, "query")}  # fmt: skip
 SUBJECTS = ("floor", "fastpg", "asyncpg")
 # (work, the other subject, "ratio" or "difference", at most)
 LIMITS = [

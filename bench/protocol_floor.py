@@ -26,6 +26,7 @@ class Floor(asyncio.BufferedProtocol):
         self.buffer = bytearray(64 * 1024)
         self.waiter: asyncio.Future[None] | None = None
         self.transport: Any = None
+        self.expected = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Remember the transport."""
@@ -37,6 +38,10 @@ class Floor(asyncio.BufferedProtocol):
 
     def buffer_updated(self, nbytes: int) -> None:
         """Wake the waiter at the end of an answer."""
+        if self.expected:
+            self.expected -= nbytes
+            if self.expected:
+                return
         if self.buffer[nbytes - 6] == 90 and self.waiter is not None:
             waiter, self.waiter = self.waiter, None
             waiter.set_result(None)
@@ -46,6 +51,11 @@ class Floor(asyncio.BufferedProtocol):
         waiter = self.waiter = self.loop.create_future()
         self.transport.write(data)
         await waiter
+
+    async def ask_for(self, data: bytes, size: int) -> None:
+        """Write, and wait for so many bytes."""
+        self.expected = size
+        await self.ask(data)
 
     def close(self) -> None:
         """Terminate."""
@@ -70,3 +80,16 @@ async def prepare(protocol: Floor, query: str) -> bytes:
     await protocol.ask(message(b"P", b"s\0" + query.encode() + b"\0\0\0") + message(b"S", b""))
     bind = message(b"B", b"\0s\0" + struct.pack("!hhhh", 0, 0, 1, 1))
     return bind + message(b"E", b"\0" + struct.pack("!i", 0)) + message(b"S", b"")
+
+
+async def pipeline(protocol: Floor, query: str, times: int, atomic: bool) -> tuple[bytes, int]:
+    """Prepare a query with one int4 parameter; the bytes that run it so often, and the size of the answers."""
+    await protocol.ask(message(b"P", b"p\0" + query.encode() + b"\0\0\0") + message(b"S", b""))
+    bind = message(b"B", b"\0p\0" + struct.pack("!hhhiihh", 1, 1, 1, 4, 7, 1, 1))
+    one = bind + message(b"E", b"\0" + struct.pack("!i", 0))
+    sync = message(b"S", b"")
+    # BindComplete, DataRow of four bytes, CommandComplete 'SELECT 1'; ReadyForQuery.
+    answer, ready = 5 + 15 + 14, 6
+    if atomic:
+        return one * times + sync, answer * times + ready
+    return (one + sync) * times, (answer + ready) * times

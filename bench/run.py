@@ -22,7 +22,7 @@ from bench.instructions import versions
 from bench.workloads import new_event_loop, subject
 from tools.pgserver import Server, find_binaries
 
-WORKS = ("fetchval", "wide", "floats", "arrays")
+WORKS = ("fetchval", "wide", "floats", "arrays", "pipeline", "atomic")
 SUBJECTS = ("fastpg", "asyncpg", "floor")
 
 

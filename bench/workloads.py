@@ -26,6 +26,8 @@ FROM generate_series(1, {ROWS}) i
 """
 ARRAYS = f"SELECT array_agg(i * 1000), array_agg(i * 1.25::float8) FROM generate_series(1, {ROWS}) i GROUP BY i % 10"
 ONE = "SELECT 1"
+QUERIES = 1000  # of one pipeline
+ECHO = "SELECT $1::int4"
 
 Step = Callable[[], Awaitable[Any]]
 
@@ -40,6 +42,8 @@ async def driver(name: str, dsn: str, work: str) -> tuple[Step, Callable[[], Awa
     """(one unit of work, close) of an asyncpg-like driver: by prepared statements, as it does by itself."""
     module: Any = __import__(name)
     connection = await module.connect(dsn, ssl="disable")  # the floors know no TLS
+    if work in ("pipeline", "atomic"):
+        return await pipeline(name, connection, work == "atomic"), connection.close
     if work == "fetchval":
         statement = ONE
 
@@ -54,8 +58,40 @@ async def driver(name: str, dsn: str, work: str) -> tuple[Step, Callable[[], Awa
     return step, connection.close
 
 
+async def pipeline(name: str, connection: Any, atomic: bool) -> Step:
+    """A thousand queries; of a driver that has no pipelines one after the other."""
+    if name != "fastpg":
+
+        async def step() -> None:
+            for i in range(QUERIES):
+                await connection.fetchval(ECHO, i)
+
+        return step
+
+    async def piped() -> None:
+        async with connection.pipeline(atomic=atomic) as p:
+            results = [p.fetchval(ECHO, i) for i in range(QUERIES)]
+        for result in results:
+            result.result()
+
+    return piped
+
+
 async def floor(dsn: str, work: str) -> tuple[Step, Callable[[], Awaitable[Any]]]:
     """The same of the floor: bench/floor.pyx, or bench/protocol_floor.py."""
+    if work in ("pipeline", "atomic"):
+        from bench import protocol_floor
+
+        protocol = await protocol_floor.connect(dsn)
+        data, size = await protocol_floor.pipeline(protocol, ECHO, QUERIES, work == "atomic")
+
+        async def ask() -> None:
+            await protocol.ask_for(data, size)
+
+        async def end() -> None:
+            protocol.close()
+
+        return ask, end
     if work == "fetchval":
         from bench import protocol_floor
 

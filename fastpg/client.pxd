@@ -35,6 +35,8 @@ cdef class Client:
     cpdef int check(self) except -1
     cdef int begin_cancel(self, Operation op) except -1
     cdef int submit(self, Operation op, double timeout) except -1
+    cdef int queue(self, Operation op, double timeout) except -1
+    cdef Operation to_cancel(self)
     cdef int flush(self) except -1
     cdef int arm(self, double when) except -1
     cdef Operation find(self, object waiter)

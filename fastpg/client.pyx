@@ -24,7 +24,7 @@ from fastpg.protocol.operation cimport (
 from fastpg.protocol.row cimport RowSink
 from fastpg.protocol.session cimport Session
 
-from fastpg.exceptions import ConnectionDoesNotExistError, InterfaceError, annotate
+from fastpg.exceptions import ConnectionDoesNotExistError, InterfaceError, NotExecutedError, annotate
 
 cdef unsigned long _forks = 0
 
@@ -223,6 +223,17 @@ cdef class Client:
             self.schedule(self.on_flush)
         return 0
 
+    cdef int queue(self, Operation op, double timeout) except -1:
+        # Of a pipeline: written with what follows, in the next turn of the loop.
+        self.session.enqueue(op)
+        if timeout >= 0:
+            op.deadline = self.loop.time() + timeout
+            self.arm(op.deadline)
+        if not self.flush_scheduled:
+            self.flush_scheduled = True
+            self.schedule(self.on_flush)
+        return 0
+
     def on_flush(self):
         self.flush_scheduled = False
         self.flush()
@@ -349,6 +360,21 @@ cdef class Client:
                 self.drop(op)
             op = following
 
+    def give_up(self, reason, bint running) -> None:
+        """End a pipeline early: nothing more of it is sent; running: what the server has of it is cancelled."""
+        cdef Operation op = self.session.head
+        cdef Operation following
+        while op is not None:
+            following = op.next
+            if op.waiter is not None and not op.discard and (running or op.phase == PHASE_QUEUED):
+                if not op.waiter.done():
+                    error = NotExecutedError(f"not executed: {type(reason).__name__} inside the pipeline")
+                    error.__cause__ = reason
+                    self.tell(error, op)
+                    op.waiter.set_exception(error)
+                self.drop(op)
+            op = following
+
     def roll_back(self) -> None:
         """A transaction was given up and nobody can wait: end it, if it is open, before any other operation."""
         if self.transport is None or self.session.failure is not None or self.fork_epoch != _forks:
@@ -372,7 +398,21 @@ cdef class Client:
             self.session.pump(None)
             self.flush()
         self.resume_reading()       # nobody will, for a sink that had asked to pause
-        self.begin_cancel(op)
+        if self.to_cancel() is not None:
+            self.begin_cancel(op)
+
+    cdef Operation to_cancel(self):
+        # The first of those that were given up with nothing wanted behind them. What a pipeline still wants could be
+        # what the server runs by the time a CancelRequest comes: then the answer is only thrown away.
+        cdef Operation op = self.session.head
+        cdef Operation first = None
+        while op is not None and op.phase != PHASE_QUEUED:
+            if not op.discard or op.waiter is None:
+                first = None
+            elif first is None and op.phase != PHASE_DONE:
+                first = op
+            op = op.next
+        return first
 
     cdef int begin_cancel(self, Operation op) except -1:
         if self.cancelling is None:
@@ -388,6 +428,8 @@ cdef class Client:
         # The next operation starts only after the CancelRequest's own socket is at its end and the cancelled
         # operation's ReadyForQuery has come: then a cancel can reach no other query. All within one deadline.
         cdef Operation ahead
+        if op is not None:
+            op = self.to_cancel()
         while op is not None:
             finished = op.waiter
             while self.session.head is not op and op.phase != PHASE_DONE:
@@ -407,9 +449,7 @@ cdef class Client:
             if op.phase != PHASE_DONE:
                 await finished
             # Others that were given up meanwhile.
-            op = self.session.head
-            while op is not None and not (op.discard and op.waiter is not None and op.phase != PHASE_QUEUED):
-                op = op.next
+            op = self.to_cancel()
         op, self.undo = self.undo, None
         if op is not None and self.session.tx_status != 73 and self.session.failure is None:
             op.abandon(self.create_future())

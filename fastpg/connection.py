@@ -27,6 +27,7 @@ from fastpg.codecs.registry import Registry
 from fastpg.connect import Session as WireSession
 from fastpg.connect import open_session
 from fastpg.dsn import parse
+from fastpg.pipeline import Pipeline
 from fastpg.prepared_stmt import PreparedStatement
 from fastpg.protocol.oneshot import FirstExecute
 from fastpg.protocol.operation import CloseStatements, Execute, ExecuteMany, Prepare, SimpleQuery, StatementPlan
@@ -264,6 +265,22 @@ class Connection(TypeCodecMixin, HookMixin, ListenerMixin, QueryLogMixin, metacl
         """A transaction, or a savepoint inside one; for ``async with``."""
         self._check_open()
         return transaction.Transaction(self, isolation, readonly, deferrable)
+
+    def pipeline(self, *, atomic: bool = False, timeout: float | None = None) -> Pipeline:
+        """Send many statements in few writes: ``async with connection.pipeline() as p:``.
+
+        `p` has execute, fetch, fetchrow, fetchval, executemany and fetchmany. They send at once, without waiting, and
+        return a Future of the result, which can be awaited inside the block or after it. The server runs the
+        statements in this order. Leaving the block waits for all; it raises the first failure that nobody awaited.
+
+        By default each statement stands for itself: an error is that of one. atomic: they are one transaction, when
+        none is open; after an error nothing of them stays, and the others raise NotExecutedError.
+
+        timeout: seconds for each statement that is given none, or for the whole of an atomic pipeline. Meanwhile the
+        connection is in use; transactions, cursors and COPY are not possible inside. One statement a call.
+        """
+        self._check_open()
+        return Pipeline(self, self._client, atomic, timeout)
 
     # --------------------------------------------------------------------- COPY
 
@@ -513,12 +530,21 @@ class Connection(TypeCodecMixin, HookMixin, ListenerMixin, QueryLogMixin, metacl
         return await self._describe_plan(name, query, deadline)
 
     async def _describe_plan(self, name: str, query: str, deadline: float | None) -> StatementPlan:
+        return await self._described(name, query, self._ask_for_plan(name, query, deadline), deadline)
+
+    def _ask_for_plan(self, name: str, query: str, deadline: float | None) -> Awaitable[Any]:
+        """Write what asks for a statement's types: the Future of the answer, for _described()."""
         self._ask_identity()
+        return self._client.run(Prepare(name.encode(), query), self._left(deadline))
+
+    async def _described(
+        self, name: str, query: str, waiter: Awaitable[Any], deadline: float | None
+    ) -> StatementPlan:
         try:
-            oids, columns = await self._wait(self._client.run(Prepare(name.encode(), query), self._left(deadline)))
+            oids, columns = await self._wait(waiter)
             self._take_identity()
             await self._learn([*oids, *(column[3] for column in columns or ())], deadline)
-        except (asyncio.CancelledError, asyncio.TimeoutError, GeneratorExit):
+        except (asyncio.CancelledError, asyncio.TimeoutError, GeneratorExit, exceptions.NotExecutedError):
             # The server may have it by then; to close what is not there is no error.
             if name:
                 self._forget_statement(name.encode())

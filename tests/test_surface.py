@@ -29,7 +29,8 @@ SPECIAL = {"__aenter__", "__aexit__", "__aiter__", "__anext__", "__await__"}
 
 # What fastpg has besides. Names of methods, or of keywords by "Class.method".
 MORE: dict[str, set[str]] = {
-    "Connection": {"notices_dropped"},
+    "Connection": {"notices_dropped", "pipeline"},
+    "PoolConnectionProxy": {"pipeline"},
     "Pool": {"resize", "stats"},
     "connect": {"connector", "sock", "libpq"},
     "PreparedStatement": set(),

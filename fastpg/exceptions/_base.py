@@ -246,6 +246,10 @@ class UnsupportedServerFeatureError(InterfaceError):
     """The server cannot do what was asked for."""
 
 
+class NotExecutedError(InterfaceError):
+    """A statement of a pipeline that was not run, or was undone, because another one failed: its ``__cause__``."""
+
+
 class InterfaceWarning(InterfaceMessage, UserWarning):
     """The driver was used in a way that is likely wrong."""
 

@@ -294,6 +294,40 @@ async def listeners(c: fastpg.Connection) -> None:
 
 
 @scenario
+async def pipeline(c: fastpg.Connection) -> None:
+    async with c.pipeline() as p:
+        first = p.fetchval(sql("SELECT $1::int"), 1)
+        p.executemany("SELECT $1::int", [(1,), (2,)])
+        assert await first == 1
+        rows = p.fetch(sql("SELECT g FROM generate_series(1, 1000) g"))
+        p.execute("SELECT pg_sleep(0.01)")
+    assert len(await rows) == 1000
+
+
+@scenario
+async def atomic_pipeline(c: fastpg.Connection) -> None:
+    async with c.pipeline(atomic=True, timeout=10) as p:
+        first = p.fetchval(sql("SELECT $1::int"), 1)
+        assert await first == 1
+        p.execute("SELECT pg_sleep(0.01)")
+        rows = p.fetchmany(sql("SELECT $1::int"), [(1,), (2,)])
+    assert len(await rows) == 2
+
+
+@scenario
+async def pipeline_that_fails(c: fastpg.Connection) -> None:
+    for atomic in (False, True):
+        try:
+            async with c.pipeline(atomic=atomic) as p:
+                p.fetchval("SELECT 1 / $1::int", 0)
+                p.fetchval(sql("SELECT 1"))
+                await asyncio.sleep(0)
+                p.fetchval("SELECT 2")
+        except exceptions.DivisionByZeroError:
+            pass
+
+
+@scenario
 async def close(c: fastpg.Connection) -> None:
     await c.close()
 

@@ -1,0 +1,34 @@
+# SPDX-License-Identifier: MIT
+import asyncio
+from collections.abc import Iterable, Sequence
+from types import TracebackType
+from typing import Any
+
+class Pipeline:
+    atomic: bool
+    def __init__(self, connection: Any, client: Any, atomic: bool = False, timeout: float | None = None) -> None: ...
+    async def __aenter__(self) -> Pipeline: ...
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool: ...
+    def execute(self, query: str, *args: Any, timeout: float | None = None) -> asyncio.Future[str]: ...
+    def fetch(
+        self, query: str, *args: Any, timeout: float | None = None, record_class: type | None = None
+    ) -> asyncio.Future[list[Any]]: ...
+    def fetchrow(
+        self, query: str, *args: Any, timeout: float | None = None, record_class: type | None = None
+    ) -> asyncio.Future[Any]: ...
+    def fetchval(
+        self, query: str, *args: Any, column: int | str = 0, timeout: float | None = None
+    ) -> asyncio.Future[Any]: ...
+    def executemany(
+        self, command: str, args: Iterable[Sequence[Any]], *, timeout: float | None = None
+    ) -> asyncio.Future[None]: ...
+    def fetchmany(
+        self,
+        query: str,
+        args: Iterable[Sequence[Any]],
+        *,
+        timeout: float | None = None,
+        record_class: type | None = None,
+    ) -> asyncio.Future[list[Any]]: ...

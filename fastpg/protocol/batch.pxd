@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: MIT
+# Operations of pipelines.
+
+from libc.stdint cimport uint32_t
+
+from fastpg.protocol.operation cimport Execute, Operation, StatementPlan
+from fastpg.protocol.row cimport RowSink
+from fastpg.wire cimport Out
+
+
+cdef class Piped(Execute):
+    """A statement of a pipeline, with a Sync of its own."""
+    cdef bint status_wanted         # the result is the status, not the sink's
+    cdef object mend                # callable (waiter, error, sink) -> whether it will tell the waiter itself
+
+    @staticmethod
+    cdef Piped make(StatementPlan statement, object args, RowSink sink, uint32_t limit, object waiter, object mend)
+
+
+cdef class FirstRow(RowSink):
+    """The first row of another sink's list, or None."""
+    cdef RowSink inner
+
+
+cdef class Item:
+    """One statement of a Batch."""
+    cdef readonly str query
+    cdef StatementPlan statement    # None until the server has described it
+    cdef object args                # of one execution; None: see elements
+    cdef object elements            # iterator of the arguments of many executions
+    cdef RowSink sink               # None: the result is the status
+    cdef uint32_t limit
+    cdef object waiter
+    cdef Py_ssize_t sent            # executions written
+    cdef Py_ssize_t ended           # executions whose end the server has told
+    cdef bint complete              # all of them are written
+    cdef bytes status
+    cdef object result
+    cdef object error               # its result could not be read
+
+    cdef int conclude(self) except -1
+    cdef int fail(self, object error) except -1
+
+
+cdef class Batch(Operation):
+    cdef readonly list items
+    cdef object plan_of             # callable (query, parameter OIDs, columns) -> StatementPlan
+    cdef object mend                # see Piped
+    cdef object name_of             # callable (query) -> name of a new statement
+    cdef dict plans                 # query -> StatementPlan
+    cdef Py_ssize_t written         # items written completely
+    cdef Py_ssize_t current         # the item whose answer is being read
+    cdef Py_ssize_t told            # items whose waiter has its result
+    cdef readonly Py_ssize_t failed # the item that failed, or -1
+    cdef bint closing               # no more items will come
+    cdef bint flushing              # somebody waits for the results of what has been written
+    cdef bint eager                 # they are told as they come
+    cdef bint describing            # Parse and Describe are under way for items[written]
+    cdef bint spoilt                # it ends with a message that must fail
+    cdef tuple oids
+
+    cdef int write_item(self, Item item, Out *out) except -1
+    cdef int spoil(self, object error) except -1
+    cdef int described(self, object columns) except -1
+    cdef int tell(self) except -1
+    cdef int advance(self) except -1
+    cdef int pass_over(self) except -1
+    cdef object not_executed(self)

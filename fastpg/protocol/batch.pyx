@@ -1,0 +1,375 @@
+# SPDX-License-Identifier: MIT
+# What pipelines are made of: statements under one Sync (Batch), and single ones whose result is the status or the first
+# row. The server throws away whatever follows an error until Sync; nothing of a batch stays then.
+# May import: frontend, backend, operation, row, exceptions.
+
+from libc.stdint cimport uint8_t, uint32_t
+
+from fastpg.protocol cimport backend
+from fastpg.protocol.backend cimport expect_empty
+from fastpg.protocol.frontend cimport write_describe, write_execute, write_flush, write_parse, write_sync
+from fastpg.protocol.operation cimport FILL_DONE, FILL_MORE, FILL_WAIT, PHASE_DONE, Execute, StatementPlan
+from fastpg.protocol.row cimport RowPlan, RowSink
+from fastpg.wire cimport Out
+
+from fastpg.exceptions import DataError, NotExecutedError, ProtocolError, annotate
+
+cdef enum:
+    HIGH_WATER = 256 * 1024
+
+
+cdef RowSink NOTHING = RowSink()
+
+
+cdef class Piped(Execute):
+    """Bind, Execute, Sync. sink None: the result is the status ('' when there is none)."""
+
+    @staticmethod
+    cdef Piped make(StatementPlan statement, object args, RowSink sink, uint32_t limit, object waiter, object mend):
+        cdef Piped self = Piped.__new__(Piped)
+        self.statement = statement
+        self.query = statement.query
+        self.args = args
+        self.sink = NOTHING if sink is None else sink
+        self.status_wanted = sink is None
+        self.limit = limit
+        self.waiter = waiter
+        self.mend = mend
+        return self
+
+    cdef int on_ready(self) except -1:
+        if self.error is None and not self.discard and self.answered:
+            if self.status_wanted:
+                self.result = self.status.decode() if self.status is not None else ""
+            else:
+                try:
+                    self.result = self.sink.finish()
+                except Exception as error:
+                    self.error = error
+        elif self.error is None and not self.answered:
+            return Execute.on_ready(self)
+        if self.error is not None and not self.discard and self.mend(self.waiter, self.error, self.sink):
+            self.waiter = None
+        return self.deliver()
+
+
+cdef class FirstRow(RowSink):
+    """The first row of the sink's list, or None."""
+
+    def __init__(self, RowSink inner not None):
+        self.inner = inner
+
+    def again(self):
+        """A fresh sink of the same kind, for a second try."""
+        return FirstRow(self.inner.again())
+
+    cdef int begin(self, RowPlan plan) except -1:
+        return self.inner.begin(plan)
+
+    cdef int rows(self, const char *p, const char *end) except -1:
+        return self.inner.rows(p, end)
+
+    cdef object finish(self):
+        rows = self.inner.finish()
+        return rows[0] if rows else None
+
+    cdef int abort(self, object error) except -1:
+        return self.inner.abort(error)
+
+
+cdef class Item:
+    """One statement of a batch: `args` of one execution, or an iterable `elements` of many. sink None: the status."""
+
+    def __init__(self, str query, StatementPlan statement, args, elements, RowSink sink, limit, waiter):
+        self.query = query
+        self.statement = statement
+        self.args = args
+        self.elements = None if elements is None else iter(elements)
+        self.sink = sink
+        self.limit = limit
+        self.waiter = waiter
+
+    cdef int conclude(self) except -1:
+        if self.error is None and self.sink is not None:
+            try:
+                self.result = self.sink.finish()
+            except Exception as error:
+                self.error = annotate(error, phase="query", bytes_sent=True, outcome="unknown")
+        elif self.error is None and self.elements is None:
+            self.result = self.status.decode() if self.status is not None else ""
+        return 0
+
+    cdef int fail(self, object error) except -1:
+        waiter, self.waiter = self.waiter, None
+        if self.sink is not None:
+            self.sink.abort(error)
+        if waiter is not None and not waiter.done():
+            waiter.set_exception(error)
+        return 0
+
+
+cdef class Batch(Operation):
+    """Items under one Sync, added while it runs. The result is None when all of it has been executed.
+
+    plan_of(query, parameter OIDs, columns) gives the StatementPlan of a statement that is described inside the batch;
+    name_of(query) names it.
+    """
+
+    def __init__(self, plan_of, name_of, mend, waiter=None):
+        self.mend = mend
+        self.items = []
+        self.plans = {}
+        self.plan_of = plan_of
+        self.name_of = name_of
+        self.waiter = waiter
+        self.failed = -1
+
+    # ---------------------------------------------------- from the pipeline
+
+    def add(self, Item item not None) -> None:
+        """One more statement; its waiter gets an exception at once when the batch has failed already."""
+        if self.error is not None or self.closing:
+            item.fail(self.not_executed())
+        else:
+            self.items.append(item)
+
+    def flush(self) -> None:
+        """The results of what has been added are wanted before the end."""
+        self.flushing = True
+
+    def close(self) -> None:
+        """No more items will come."""
+        self.closing = True
+
+    def give_up(self, error) -> None:
+        """Nothing of it is to stay. What was written fails, the rest is not sent."""
+        if self.phase != PHASE_DONE and self.error is None:
+            self.spoil(error)
+
+    # ------------------------------------------------------------ to the server
+
+    cdef int fill(self, Out *out) except -1:
+        cdef Item item
+        cdef Py_ssize_t mark
+        while self.error is None and not self.discard and self.written < len(self.items):
+            item = self.items[self.written]
+            if item.statement is None:
+                item.statement = self.plans.get(item.query)
+            mark = out.len
+            try:
+                if item.statement is None:
+                    if not self.describing:
+                        self.describing = True
+                        name = self.name_of(item.query)
+                        write_parse(out, name, self.in_encoding(item.query), ())
+                        write_describe(out, b"S", name)
+                        write_flush(out)
+                    return FILL_WAIT
+                self.write_item(item, out)
+            except Exception as error:
+                out.len = mark
+                self.failed = self.written
+                self.spoil(error)
+                break
+            if not item.complete:
+                return FILL_MORE
+            self.written += 1
+            if out.len >= HIGH_WATER and self.written < len(self.items):
+                return FILL_MORE
+        if self.discard and self.error is None:
+            self.spoil(NotExecutedError("not executed: the pipeline was given up"))
+        if self.spoilt:
+            # The portal does not exist: whatever was executed since the last Sync is rolled back.
+            write_execute(out, b"fastpg: the batch was aborted", 0)
+        elif self.error is None and not self.closing:
+            if self.flushing:
+                self.flushing = False
+                self.eager = True
+                write_flush(out)
+                self.tell()
+            return FILL_WAIT
+        self.closing = True
+        write_sync(out)
+        self.syncs = 1
+        return FILL_DONE
+
+    cdef int write_item(self, Item item, Out *out) except -1:
+        if item.sent == 0 and item.sink is not None and item.statement.plan is not None and not item.complete:
+            item.sink.begin(item.statement.plan)
+        if item.elements is None:
+            item.statement.write_bind(out, b"", item.args, -1)
+            write_execute(out, b"", item.limit)
+            item.args = None
+            item.sent = 1
+            item.complete = True
+            return 0
+        while out.len < HIGH_WATER:
+            args = next(item.elements, None)
+            if args is None:
+                item.complete = True
+                if item.sent == 0:
+                    self.pass_over()
+                return 0
+            if not isinstance(args, (tuple, list)):
+                raise DataError(f"invalid input in executemany() argument sequence element #{item.sent}: "
+                                f"expected a sequence, got {type(args).__name__}")
+            item.statement.write_bind(out, b"", args, item.sent)
+            write_execute(out, b"", 0)
+            item.sent += 1
+        return 0
+
+    cdef int pass_over(self) except -1:
+        # Nothing is sent for it, so nothing is answered: told when its turn comes.
+        return self.advance()
+
+    # ---------------------------------------------------------- from the server
+
+    cdef int on_rows(self, const char *p, const char *end) except -1:
+        cdef Item item
+        if self.current >= len(self.items):
+            return self.unexpected(backend.DATA_ROW)
+        item = self.items[self.current]
+        if item.sent == 0 or item.statement.plan is None:
+            return self.unexpected(backend.DATA_ROW)
+        if item.sink is None or item.error is not None or self.discard or self.error is not None:
+            return 0
+        try:
+            return item.sink.rows(p, end)
+        except ProtocolError:
+            raise
+        except Exception as error:
+            # The value of one item: the server knows nothing of it and goes on.
+            item.error = annotate(error, phase="query", bytes_sent=True, outcome="unknown")
+            return 0
+
+    cdef int on_message(self, uint8_t tag, const char *p, Py_ssize_t n) except -1:
+        cdef Item item
+        if self.describing:
+            if tag == backend.PARSE_COMPLETE:
+                return expect_empty(tag, n)
+            if tag == backend.PARAMETER_DESCRIPTION and self.oids is None and self.current == self.written:
+                self.oids = backend.parse_parameter_description(p, n)
+                return 0
+            if self.oids is not None and (tag == backend.ROW_DESCRIPTION or tag == backend.NO_DATA):
+                return self.described(backend.parse_row_description(p, n) if tag == backend.ROW_DESCRIPTION else None)
+        if self.current >= len(self.items):
+            return self.unexpected(tag)
+        item = self.items[self.current]
+        if item.ended >= item.sent:
+            return self.unexpected(tag)
+        if tag == backend.BIND_COMPLETE:
+            return expect_empty(tag, n)
+        if tag == backend.COMMAND_COMPLETE:
+            item.status = item.statement.last_status = backend.parse_command_complete(p, n)
+        elif tag == backend.EMPTY_QUERY_RESPONSE or tag == backend.PORTAL_SUSPENDED and item.limit:
+            expect_empty(tag, n)
+        elif tag == backend.COPY_OUT_RESPONSE or tag == backend.COPY_IN_RESPONSE:
+            backend.parse_copy_response(p, n)
+            raise ProtocolError("a COPY in a pipeline")
+        else:
+            return self.unexpected(tag)
+        item.ended += 1
+        return self.advance()
+
+    cdef int advance(self) except -1:
+        cdef Item item
+        while self.current < len(self.items):
+            item = self.items[self.current]
+            if not item.complete or item.ended < item.sent:
+                return 0
+            self.current += 1
+            item.conclude()
+        return self.tell() if self.eager else 0
+
+    cdef int described(self, object columns) except -1:
+        cdef Item item = self.items[self.written]
+        oids, self.oids = self.oids, None
+        self.describing = False
+        try:
+            self.plans[item.query] = self.plan_of(item.query, oids, columns)
+        except Exception as error:
+            self.failed = self.written
+            self.spoil(error)
+        return 0
+
+    cdef int tell(self) except -1:
+        # What is complete, to who waits for it. Before that nobody can say that it stays.
+        cdef Item item
+        while self.told < self.current:
+            item = self.items[self.told]
+            self.told += 1
+            waiter, item.waiter = item.waiter, None
+            if waiter is None or waiter.done():
+                continue
+            if item.error is not None:
+                if not self.mend(waiter, item.error, item.sink):
+                    waiter.set_exception(item.error)
+            else:
+                waiter.set_result(item.result)
+        return 0
+
+    # --------------------------------------------------------------------- ends
+
+    cdef int spoil(self, object error) except -1:
+        # By our own doing: the server is made to undo what it has.
+        if self.error is None:
+            self.spoilt = True
+            self.error = annotate(error, phase="query", bytes_sent=self.phase != 0,
+                                  outcome="failed" if self.phase != 0 else "not_sent")
+        return 0
+
+    cdef int on_error(self, object error) except -1:
+        if self.error is None and self.discard:
+            # The end of a CancelRequest, most likely: no item has failed by itself.
+            self.error = NotExecutedError("not executed: the pipeline was given up")
+            self.error.__cause__ = error
+            annotate(self.error, phase="query", bytes_sent=True, outcome="failed")
+        elif self.error is None:
+            if self.current < len(self.items):
+                self.failed = self.current
+            self.error = error
+        return 0
+
+    cdef object not_executed(self):
+        cdef object error
+        if self.error is None:
+            text = "not executed: the pipeline has ended"
+        elif self.failed >= 0:
+            text = f"not executed: item #{self.failed} of the pipeline failed: {self.error}"
+        else:
+            text = f"not executed: the pipeline failed as a whole: {self.error}"
+        error = NotExecutedError(text)
+        error.__cause__ = self.error
+        return annotate(error, phase="query", bytes_sent=self.phase != 0,
+                        outcome="failed" if self.phase != 0 else "not_sent")
+
+    cdef int deliver(self) except -1:
+        cdef Py_ssize_t i
+        cdef Item item
+        if self.error is None:
+            self.tell()
+        else:
+            if self.failed >= 0:
+                try:
+                    self.error.pipeline_item = self.failed
+                except AttributeError:
+                    pass
+            for i in range(self.told, len(self.items)):
+                item = self.items[i]
+                item.fail(self.error if i == self.failed else self.not_executed())
+        self.plans = {}
+        return Operation.deliver(self)
+
+    cdef int on_ready(self) except -1:
+        if self.error is None and self.current != len(self.items):
+            raise ProtocolError("the server did not answer every item of a Batch")
+        return self.deliver()
+
+    cdef int on_lost(self, object error) except -1:
+        cdef Item item
+        self.error = error
+        self.failed = -1
+        for item in self.items[self.told:]:
+            item.fail(error)
+        self.told = len(self.items)
+        return Operation.deliver(self)
