@@ -372,6 +372,8 @@ cdef class Execute(Operation):
         return 0
 
     cdef int on_error(self, object error) except -1:
+        if getattr(error, "query", error) is None:      # not set by new(), which is for the hot path
+            error.query = self.statement.query
         Operation.on_error(self, error)
         self.sink.abort(error)
         return 0
