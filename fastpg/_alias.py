@@ -30,8 +30,8 @@ MODULES: Final = (
 """The modules that asyncpg has, and fastpg too."""
 
 OWN: Final = frozenset({
-    "Outcome", "PgDataError", "PgError", "PgIntegrityError", "PgSerializationError", "UnrepresentableValueError",
-    "annotate", "from_fields", "log_message",
+    "NotExecutedError", "Outcome", "PgDataError", "PgError", "PgIntegrityError", "PgSerializationError",
+    "UnrepresentableValueError", "annotate", "from_fields", "log_message",
 })  # fmt: skip
 """What stands in those modules of fastpg and is not asyncpg's: it keeps its name."""
 

@@ -152,8 +152,8 @@ async def test_writes_and_syncs(dsn: str) -> None:
         async with connection.pipeline() as p:
             for i in range(10):
                 p.fetchval(f"SELECT $1::int + {i}", i)
-        # All are described in the first round trip.
-        assert tap.messages() == "PDS" * 10 + "BES" * 10 and tap.round_trips == 2
+        # All are described before the first is executed.
+        assert tap.messages() == "PDS" * 10 + "BES" * 10
         tap.clear()
         async with connection.pipeline(atomic=True) as p:
             pass
