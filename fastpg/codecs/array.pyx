@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: MIT
 # Arrays of any element (manual, "Arrays"; wire form in array_send): binary when the element is binary, else the text
 # form. anyarray goes by the element type that the datum names. Lower bounds are dropped. May import: wire, codec, user,
-# number_array.
+# number_array, types.
 
-from collections.abc import Mapping, Sized
-from collections.abc import Iterable as IterableABC
+from collections.abc import Collection, Mapping
 
 from libc.stdint cimport int32_t, uint32_t
 
@@ -18,6 +17,7 @@ from fastpg.wire cimport Out, load_i32, load_u32, out_begin_value, out_end_value
 
 from fastpg.codecs._unknown import UnknownTypeError
 from fastpg.exceptions import UnsupportedClientFeatureError
+from fastpg.types import Range
 
 cdef enum:
     MAX_DIMENSIONS = 6          # the server's MAXDIM
@@ -110,13 +110,16 @@ cdef bint is_array(object value) except -1:
         return True
     if isinstance(value, (str, bytes, bytearray, memoryview, Mapping)):
         return False
-    return isinstance(value, Sized) and isinstance(value, IterableABC)
+    return isinstance(value, Collection)
 
 
 cdef bint is_subarray(const Codec *element, object value) except -1:
-    # Tuples are records. Where the element's own values are containers, only lists nest.
+    # Tuples are records. Where the element's own values are containers, only lists nest. A list of ranges is a
+    # multirange. Arrays of a domain over arrays have one dimension: what is in a list is the domain's.
+    if element.kind == KIND_ARRAY:
+        return False
     if isinstance(value, list):
-        return True
+        return element.kind != KIND_MULTIRANGE or not all([isinstance(item, Range) for item in value])
     if isinstance(value, tuple) or element.kind in (KIND_COMPOSITE, KIND_RECORD, KIND_PATH, KIND_POLYGON,
                                                     KIND_MULTIRANGE):
         return False
@@ -191,18 +194,11 @@ cdef int encode_dimension(const Codec *element, Out *out, object value, list dim
             except (TypeError, ValueError, OverflowError) as error:
                 if is_subarray(element, item):
                     raise ValueError("non-homogeneous array") from None
-                raise type_of(error)(f"invalid array element at index {i}: {error}") from error
+                raise ValueError(f"invalid array element at index {i}: {error}") from error
         i += 1
     if i != expected:
         raise ValueError("non-homogeneous array")
     return 0
-
-
-cdef object type_of(object error):
-    for kind in (OverflowError, TypeError):
-        if isinstance(error, kind):
-            return kind
-    return ValueError
 
 
 # -------------------------------------------------------------------- anyarray
@@ -336,7 +332,7 @@ cdef bytes text_of(const Codec *self, object value, list dims, Py_ssize_t depth)
             try:
                 content = encode_value(self.element, item)
             except (TypeError, ValueError, OverflowError) as error:
-                raise type_of(error)(f"invalid array element at index {i}: {error}") from error
+                raise ValueError(f"invalid array element at index {i}: {error}") from error
             parts.append(b'"' + content.replace(b"\\", b"\\\\").replace(b'"', b'\\"') + b'"')
     return b"{" + delimiter.join(parts) + b"}"
 

@@ -6,7 +6,7 @@
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from libc.stdint cimport int32_t, uint32_t
 
-from fastpg.codecs.codec cimport CODEC_ATOMIC, FORMAT_BINARY, KIND_BIT, Codec, malformed, register
+from fastpg.codecs.codec cimport CODEC_ATOMIC, FORMAT_BINARY, KIND_BIT, Codec, malformed, register, type_name
 from fastpg.wire cimport Out, load_i32, out_need, put_bytes, put_u32, wire_len
 
 from fastpg.types import BitString
@@ -49,7 +49,7 @@ cdef int bit_encode(const Codec *self, Out *out, object value) except -1:
         bits = len(value)
         value = value.bytes
     if not PyObject_CheckBuffer(value):
-        raise TypeError(f"a bytes-like object is required, not '{type(value).__name__}'")
+        raise TypeError(f"a bytes-like object is required, not '{type_name(value)}'")
     PyObject_GetBuffer(value, &view, PyBUF_SIMPLE)
     try:
         if bits < 0:

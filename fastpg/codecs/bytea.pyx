@@ -6,7 +6,7 @@ from cpython.buffer cimport PyBUF_FULL_RO, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.stdint cimport int32_t, uint32_t
 
-from fastpg.codecs.codec cimport CODEC_ATOMIC, FORMAT_BINARY, KIND_BYTEA, Codec, register
+from fastpg.codecs.codec cimport CODEC_ATOMIC, FORMAT_BINARY, KIND_BYTEA, Codec, register, type_name
 from fastpg.wire cimport Out, out_need, out_value, put_u32, wire_len
 
 
@@ -26,7 +26,7 @@ cdef int bytea_encode(const Codec *self, Out *out, object value) except -1:
     if PyBytes_CheckExact(value):
         return out_value(out, PyBytes_AS_STRING(value), PyBytes_GET_SIZE(value))
     if not PyObject_CheckBuffer(value):
-        raise TypeError(f"a bytes-like object is required, not '{type(value).__name__}'")
+        raise TypeError(f"a bytes-like object is required, not '{type_name(value)}'")
     PyObject_GetBuffer(value, &view, PyBUF_FULL_RO)
     try:
         if PyBuffer_IsContiguous(&view, b"C"):

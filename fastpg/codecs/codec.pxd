@@ -110,6 +110,9 @@ cdef const Codec *builtin(uint32_t oid) noexcept
 cdef object malformed(const Codec *codec, str reason)        # always raises ProtocolError
 cdef object out_of_range(const Codec *codec, str value)      # always raises UnrepresentableValueError
 
+# The name of a value's type as CPython's own messages have it: with the module, for a type written in C.
+cdef str type_name(object value)
+
 # With the size check that the row loop makes; for containers, tests and cold paths.
 cdef object decode_value(const Codec *codec, const char *p, Py_ssize_t n)
 cdef bytes encode_value(const Codec *codec, object value)

@@ -41,6 +41,17 @@ def freeze() -> None:
     _frozen = True
 
 
+cdef extern from *:
+    """
+    static const char *fastpg_type_name(PyObject *value) { return Py_TYPE(value)->tp_name; }
+    """
+    const char *fastpg_type_name(object value)
+
+
+cdef str type_name(object value):
+    return fastpg_type_name(value).decode()
+
+
 cdef object malformed(const Codec *codec, str reason):
     raise ProtocolError(f"malformed value of type {codec.name.decode()}: {reason}")
 

@@ -112,9 +112,10 @@ cdef tuple members_of(const Codec *self, object value):
             if key not in info.names:
                 raise ValueError(f"{key!r} is not a valid element of composite type {self.name.decode()}")
         items = tuple([value.get(name) for name in info.names])
-    elif isinstance(value, (str, bytes)) or not hasattr(value, "__iter__"):
+    elif isinstance(value, (str, bytes)):
         raise TypeError(f"a sequence or mapping expected (got type {type(value).__name__!r})")
     else:
+        len(value)                  # a generator might never end
         items = tuple(value)
     if len(items) != len(info.handles):
         raise ValueError(f"expected {len(info.handles)} elements in the composite value, got {len(items)}")

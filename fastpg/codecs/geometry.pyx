@@ -52,8 +52,9 @@ cdef object box_decode(const Codec *self, const char *p, Py_ssize_t n):
 
 cdef int two_points_encode(const Codec *self, Out *out, object value) except -1:
     cdef Py_ssize_t at = out_begin_value(out)
-    put_point(out, value[0])
-    put_point(out, value[1])
+    first, second = value[0], value[1]
+    put_point(out, first)
+    put_point(out, second)
     return out_end_value(out, at)
 
 
@@ -110,6 +111,7 @@ cdef int path_encode(const Codec *self, Out *out, object value) except -1:
     else:
         # A tuple is a closed path, a list an open one.
         closed, points = isinstance(value, tuple), value
+    len(points)                     # a generator might never end
     out_u8(out, 1 if closed else 0)
     put_points(out, tuple(points))
     return out_end_value(out, at)
@@ -121,7 +123,9 @@ cdef object polygon_decode(const Codec *self, const char *p, Py_ssize_t n):
 
 cdef int polygon_encode(const Codec *self, Out *out, object value) except -1:
     cdef Py_ssize_t at = out_begin_value(out)
-    put_points(out, tuple(value.points if isinstance(value, Path) else value))
+    points = value.points if isinstance(value, Path) else value
+    len(points)
+    put_points(out, tuple(points))
     return out_end_value(out, at)
 
 

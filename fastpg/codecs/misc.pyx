@@ -10,7 +10,7 @@ from libc.stdint cimport int16_t, int64_t, uint16_t, uint32_t, uint64_t
 
 from fastpg.codecs.codec cimport (
     CODEC_ATOMIC, FORMAT_BINARY, KIND_CHAR, KIND_SNAPSHOT, KIND_TID, KIND_VOID, Codec, Kind, decode_fn, encode_fn,
-    malformed, register,
+    malformed, register, type_name,
 )
 from fastpg.wire cimport (
     Out, load_i64, load_u16, load_u32, out_begin_value, out_end_value, out_i32, out_i64, out_need, out_value, put_u16,
@@ -34,7 +34,7 @@ cdef object char_decode(const Codec *self, const char *p, Py_ssize_t n):
 cdef int char_encode(const Codec *self, Out *out, object value) except -1:
     cdef Py_buffer view
     if not PyObject_CheckBuffer(value):
-        raise TypeError(f"a bytes-like object is required, not '{type(value).__name__}'")
+        raise TypeError(f"a bytes-like object is required, not '{type_name(value)}'")
     PyObject_GetBuffer(value, &view, PyBUF_SIMPLE)
     try:
         if view.len != 1:

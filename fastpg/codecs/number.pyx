@@ -11,7 +11,7 @@ from libc.string cimport memcpy
 
 from fastpg.codecs.codec cimport (
     CODEC_ATOMIC, FORMAT_BINARY, KIND_BOOL, KIND_FLOAT4, KIND_FLOAT8, KIND_INT2, KIND_INT4, KIND_INT8, KIND_UINT4,
-    KIND_UINT8, Codec, Kind, decode_fn, encode_fn, malformed, register,
+    KIND_UINT8, Codec, Kind, decode_fn, encode_fn, malformed, register, type_name,
 )
 from fastpg.wire cimport (
     Out, load_f32, load_f64, load_i16, load_i32, load_i64, load_u32, load_u64, out_need, put_u8, put_u16, put_u32,
@@ -48,7 +48,7 @@ cdef object _integer(object value, const char *name, str refusal):
 cdef int64_t _signed(object value, const char *name, int64_t low, int64_t high) except? -1:
     cdef int overflow = 0
     if not PyLong_CheckExact(value):
-        value = _integer(value, name, f"'{type(value).__name__}' object cannot be interpreted as an integer")
+        value = _integer(value, name, f"'{type_name(value)}' object cannot be interpreted as an integer")
     cdef int64_t result = PyLong_AsLongLongAndOverflow(value, &overflow)
     if overflow or result < low or result > high:
         _overflow(name)
@@ -160,7 +160,7 @@ cdef int float4_encode(const Codec *self, Out *out, object value) except -1:
     cdef float narrow = <float>v
     cdef uint32_t bits
     if isinf(narrow) and not isinf(v):
-        _overflow(b"float32")
+        raise ValueError("value out of float32 range")
     memcpy(&bits, &narrow, 4)
     out_need(out, 8)
     put_u32(out, 4)

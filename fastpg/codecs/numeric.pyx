@@ -17,7 +17,7 @@ from libc.string cimport memset
 from fastpg.codecs.codec cimport CODEC_ATOMIC, FORMAT_BINARY, KIND_NUMERIC, Codec, malformed, register
 from fastpg.wire cimport Out, load_i16, load_u16, out_need, put_u16, put_u32
 
-from decimal import MAX_EMAX, MAX_PREC, MIN_EMIN, Context, Decimal, InvalidOperation
+from decimal import MAX_EMAX, MAX_PREC, MIN_EMIN, Context, Decimal
 
 
 cdef extern from "Python.h":
@@ -43,7 +43,6 @@ cdef object _decimal = Decimal
 cdef object _exact = Context(prec=MAX_PREC, Emax=MAX_EMAX, Emin=MIN_EMIN)
 cdef object _multiply = _exact.multiply
 cdef object _from_int = Decimal.from_float          # takes an int as well, and takes it exactly
-cdef object _invalid = InvalidOperation
 cdef object _nan = Decimal("NaN")
 cdef object _infinity = Decimal("Infinity")
 cdef object _negative_infinity = Decimal("-Infinity")
@@ -264,10 +263,7 @@ cdef int numeric_encode(const Codec *self, Out *out, object value) except -1:
         if not overflow:
             return _encode_int(out, small)
     if type(value) is not _decimal:
-        try:
-            value = _decimal(value, _exact)
-        except _invalid as error:
-            raise ValueError(str(error)) from error
+        value = _decimal(value, _exact)
     text = str(value)
     p = PyUnicode_AsUTF8AndSize(text, &n)
     return _encode_text(out, p, n)

@@ -163,7 +163,9 @@ cdef int require_delta(object offset) except -1:
 
 
 cdef int timetz_encode(const Codec *self, Out *out, object value) except -1:
-    cdef int64_t us = time_us(value)
+    cdef int64_t us
+    value.tzinfo                    # what has none is no time with a time zone
+    us = time_us(value)
     offset = value.utcoffset()
     if offset is None:
         raise ValueError("a time with a time zone is expected: its tzinfo gives no offset")

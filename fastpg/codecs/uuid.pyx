@@ -61,10 +61,7 @@ cdef int uuid_encode(const Codec *self, Out *out, object value) except -1:
     if PyUnicode_Check(value):
         _parse(str(value), target)
         return out_value(out, target, 16)
-    try:
-        data = value.bytes
-    except AttributeError as error:
-        raise TypeError(str(error)) from None
+    data = value.bytes
     if type(data) is not bytes:
         data = bytes(memoryview(data))
     if len(<bytes>data) != 16:

@@ -375,7 +375,7 @@ static PyObject *record_get(PyObject *op, PyObject *const *args, Py_ssize_t coun
 {
     PyObject *value;
     if (count < 1 || count > 2) {
-        PyErr_Format(PyExc_TypeError, "get expected 1 or 2 arguments, got %zd", count);
+        PyErr_Format(PyExc_TypeError, "Record.get() expected 1 or 2 arguments, got %zd", count);
         return NULL;
     }
     value = find(op, args[0]);

@@ -66,7 +66,7 @@ def test_text_form_as_the_server_writes_it() -> None:
         ("abc", TypeError, "a sized iterable container expected (got type 'str')"),
         (5, TypeError, "a sized iterable container expected (got type 'int')"),
         ({"a": 1}, TypeError, "a sized iterable container expected (got type 'dict')"),
-        ([1, "x"], TypeError, "invalid array element at index 1: 'str' object cannot be interpreted as an integer"),
+        ([1, "x"], ValueError, "invalid array element at index 1: 'str' object cannot be interpreted as an integer"),
         ([[1, 2], [3]], ValueError, "non-homogeneous array"),
         ([[1], 2], ValueError, "non-homogeneous array"),
         ([1, [2]], ValueError, "non-homogeneous array"),

@@ -56,7 +56,7 @@ def test_intervals_at_the_ends() -> None:
 
 
 def duck(**fields: Any) -> Any:
-    return SimpleNamespace(**{"hour": 0, "minute": 0, "second": 0, "microsecond": 0, **fields})
+    return SimpleNamespace(**{"hour": 0, "minute": 0, "second": 0, "microsecond": 0, "tzinfo": None, **fields})
 
 
 def test_a_time_that_is_minus_one() -> None:

@@ -77,7 +77,7 @@ def test_the_context_has_no_say() -> None:
         assert encode(NUMERIC, value) == payload
         assert decode(NUMERIC, encode(NUMERIC, long)).as_tuple() == long.as_tuple()
         assert encode(NUMERIC, Decimal("1E+20")) == encode(NUMERIC, 10**20)
-    with decimal.localcontext(decimal.Context(traps=[])), pytest.raises(ValueError, match="ConversionSyntax"):
+    with decimal.localcontext(decimal.Context(traps=[])), pytest.raises(decimal.InvalidOperation):
         encode(NUMERIC, "abc")
 
 
@@ -127,7 +127,7 @@ def test_subclass() -> None:
     ],
 )
 def test_refused(value: Any, reason: str) -> None:
-    with pytest.raises(ValueError, match=reason):
+    with pytest.raises((ValueError, decimal.InvalidOperation), match=reason):
         encode(NUMERIC, value)
 
 
