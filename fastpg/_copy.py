@@ -19,7 +19,7 @@ from fastpg import _copy_sql, exceptions
 from fastpg._copy_io import Closing, open_output, open_source, pieces
 from fastpg._startup import Deadline
 from fastpg.protocol.copy import BufferSink, CopyIn, CopyOut, IteratorSource, PushSource, RowSource
-from fastpg.protocol.copy_records import RecordEncoder, RecordSource
+from fastpg.protocol.copy_records import RecordEncoder, RecordSource, TextRecordEncoder
 from fastpg.protocol.operation import Operation, Prepare, StatementPlan
 from fastpg.protocol.row import RowPlan
 from fastpg.sinks.record import RecordSink
@@ -255,6 +255,21 @@ async def send(connection: Any, sql: str, source: Any, limit: float | None) -> s
         return await transfer.run(operation, lambda: transfer.feed(operation, chunks))
 
 
+def is_binary(plan: RowPlan) -> bool:
+    """Whether every column has a binary form."""
+    return all([handle.format == 1 for handle in plan.handles])
+
+
+def record_encoder(connection: Any, plan: RowPlan) -> RecordEncoder:
+    """What encodes records for these columns: in binary, or all in text where one has no other form."""
+    if is_binary(plan):
+        return RecordEncoder(plan)
+    registry = connection._registry
+    handles = tuple([registry.in_text(handle) for handle in plan.handles])
+    texts = RowPlan(plan.columns, handles, registry.encoding or "utf-8")
+    return TextRecordEncoder(texts, registry.encoding)
+
+
 async def send_records(
     connection: Any, sql: str, plan: RowPlan, records: Any, limit: float | None
 ) -> tuple[str, bool]:
@@ -262,7 +277,7 @@ async def send_records(
 
     When they are not, no record has been taken.
     """
-    encoder = RecordEncoder(plan)
+    encoder = record_encoder(connection, plan)
     if hasattr(records, "__aiter__"):
         transfer = FeedingTransfer(connection, limit)
         operation = CopyIn(sql, transfer.source)
@@ -406,7 +421,7 @@ async def records_to_table(
         while True:
             # Only to learn the types of the columns.
             plan = await connection._prepare_plan("", f"SELECT {names or '*'} FROM {target} LIMIT 1", limit)
-            sql = copy_from_stdin(target, names, " (FORMAT binary)", where)
+            sql = copy_from_stdin(target, names, " (FORMAT binary)" if is_binary(plan.plan) else "", where)
             protocol = connection._protocol
             if type(protocol)._patched:
                 left = time_left(connection, limit)

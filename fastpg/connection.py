@@ -342,7 +342,9 @@ class Connection(TypeCodecMixin, HookMixin, ListenerMixin, QueryLogMixin, metacl
         self, table_name: str, *, records: Iterable[Any] | AsyncIterable[Any], columns: Iterable[str] | None = None,
         schema_name: str | None = None, timeout: float | None = None, where: str | None = None,
     ) -> str:  # fmt: skip
-        """COPY records into a table in binary; the status, such as ``'COPY 3'``.
+        """COPY records into a table; the status, such as ``'COPY 3'``.
+
+        In binary; when a column's type has no binary form (money, regclass, tsvector ...), all in text.
 
         records: an iterable or asynchronous iterable of sequences, one value a column; read as fast as the server
         takes them. columns: the names of the columns, all when None. where: a condition in SQL. timeout in seconds.

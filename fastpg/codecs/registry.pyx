@@ -160,6 +160,10 @@ cdef class Registry:
             self.overlay[oid] = handle
         return handle
 
+    def in_text(self, CodecHandle handle not None):
+        """The codec of the same type in its text form. Raises UnsupportedClientFeatureError where it has none."""
+        return in_text(handle)
+
     def lookup_builtin(self, oid: int):
         """The built-in codec of a type in the client encoding, whatever the user has set for it."""
         cdef const Codec *codec = builtin(oid)

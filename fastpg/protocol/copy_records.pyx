@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: MIT
 # Records as COPY's binary format (manual, "COPY", Binary Format): a header, for each record the count of its fields
-# and each field as a parameter is sent, a trailer. May import: wire, codec, frontend, operation, row, copy, exceptions.
+# and each field as a parameter is sent, a trailer. And as its text format, for types that have no other.
+# May import: wire, codec, frontend, operation, row, copy, exceptions.
 
 from cpython.contextvars cimport PyContext_CopyCurrent, PyContext_Enter, PyContext_Exit
 from cpython.list cimport PyList_CheckExact, PyList_GET_SIZE
 from cpython.sequence cimport PySequence_GetItem
 from cpython.tuple cimport PyTuple_Check, PyTuple_GET_ITEM, PyTuple_GET_SIZE
 
-from fastpg.codecs.codec cimport FORMAT_BINARY, Codec, CodecHandle
+from fastpg.codecs.codec cimport FORMAT_BINARY, FORMAT_TEXT, Codec, CodecHandle, encode_value
 from fastpg.protocol.copy cimport RowSource
 from fastpg.protocol.operation cimport FILL_DONE, FILL_MORE
 from fastpg.protocol.row cimport RowPlan
@@ -21,6 +22,7 @@ cdef enum:
     HEADER_SIZE = 19
     CHUNK = 256 * 1024
 
+cdef dict ESCAPES = {ord("\\"): "\\\\", ord("\t"): "\\t", ord("\n"): "\\n", ord("\r"): "\\r"}
 cdef const char *HEADER = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0"
 
 
@@ -90,9 +92,15 @@ cdef class RecordEncoder:
         """How many values a record has."""
         return self.plan.count
 
+    cdef int header(self, Out *out) except -1:
+        return out_bytes(out, HEADER, HEADER_SIZE)
+
+    cdef int trailer(self, Out *out) except -1:
+        return out_i16(out, -1)
+
     def begin(self) -> None:
         """Write the header."""
-        out_bytes(&self.out, HEADER, HEADER_SIZE)
+        self.header(&self.out)
 
     def add(self, record) -> bool:
         """Encode a record; true when take() is due."""
@@ -106,7 +114,7 @@ cdef class RecordEncoder:
 
     def end(self) -> None:
         """Write the trailer."""
-        out_i16(&self.out, -1)
+        self.trailer(&self.out)
 
     def take(self) -> bytes:
         """What has been encoded since the last time."""
@@ -115,6 +123,56 @@ cdef class RecordEncoder:
         if self.out.cap > 4 * CHUNK:
             out_free(&self.out)
         return data
+
+
+cdef class TextRecordEncoder(RecordEncoder):
+    """The text form of records, for a plan of codecs in their text form.
+
+    encoding: Python's name of the client encoding, None for UTF-8. In some a backslash is part of other characters.
+    """
+    cdef str encoding
+
+    def __init__(self, RowPlan plan not None, str encoding=None):
+        cdef CodecHandle handle
+        for handle in plan.handles:
+            if handle.codec.format != FORMAT_TEXT:
+                raise InternalClientError(f"no text format encoder for type {handle.name} (OID {handle.codec.oid})")
+        self.plan = plan
+        self.encoding = encoding
+
+    cdef int write(self, Out *out, object record) except -1:
+        cdef Py_ssize_t i, n = self.plan.count
+        cdef Py_ssize_t size = len(record) if isinstance(record, (tuple, list)) else self.check(record)
+        cdef list fields = []
+        cdef bytes text
+        if size != n:
+            self.raise_wrong_size(size)
+        for i in range(n):
+            value = record[i]
+            if value is None:
+                fields.append(b"\\N")
+                continue
+            try:
+                text = encode_value(self.plan.codecs[i], value)
+            except Exception as error:
+                self.raise_bad_value(i, error)
+            fields.append(self.escaped(text))
+        text = b"\t".join(fields) + b"\n"
+        out_bytes(out, <const char *>text, len(text))
+        self.element += 1
+        return 0
+
+    cdef bytes escaped(self, bytes text):
+        if self.encoding is not None:
+            return text.decode(self.encoding).translate(ESCAPES).encode(self.encoding)
+        return (text.replace(b"\\", b"\\\\").replace(b"\t", b"\\t").replace(b"\n", b"\\n")
+                .replace(b"\r", b"\\r"))
+
+    cdef int header(self, Out *out) except -1:
+        return 0
+
+    cdef int trailer(self, Out *out) except -1:
+        return 0
 
 
 cdef class RecordSource(RowSource):
@@ -149,12 +207,12 @@ cdef class RecordSource(RowSource):
         cdef Py_ssize_t at = out_begin_message(out, b"d")
         cdef int state = FILL_MORE
         if not self.begun:
-            out_bytes(out, HEADER, HEADER_SIZE)
+            self.encoder.header(out)
             self.begun = True
         while out.len - at < self.high_water:
             record = self if self.mismatch else next(self.records, self)
             if record is self:
-                out_i16(out, -1)
+                self.encoder.trailer(out)
                 state = FILL_DONE
                 break
             self.encoder.write(out, record)

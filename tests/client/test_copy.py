@@ -4,10 +4,12 @@
 from __future__ import annotations
 
 import asyncio
+import datetime
 import functools
 import inspect
 import io
 import os
+import uuid
 from collections.abc import AsyncIterator, Callable
 from decimal import Decimal
 from pathlib import Path
@@ -205,10 +207,57 @@ async def test_copy_records_like_asyncpg(both: list[Any]) -> None:
     for record in [(1, 2, None), (2**31, "x", None), ("x", "x", None)]:
         kinds = [(await outcome(functools.partial(c.copy_records_to_table, "t", records=[record])))[1] for c in both]
         assert kinds[0] == kinds[1], record
-    await both[0].execute("CREATE TEMP TABLE m (a money)")
-    await both[1].execute("CREATE TEMP TABLE m (a money)")
-    texts = [await outcome(functools.partial(c.copy_records_to_table, "m", records=[("1",)])) for c in both]
-    assert texts[0][2] == texts[1][2] == "no binary format encoder for type money (OID 790)"
+
+
+TEXTUAL = """
+    CREATE TEMP TABLE textual (
+        a int, b text, c money, d macaddr, e regclass, f tsvector, g numeric, h timestamptz, i int[], j text[],
+        k bytea, l interval, m int4range, n money[], o uuid, p jsonb, q bool, r float8, s date
+    )
+"""
+RECORDS: list[tuple[Any, ...]] = [
+    (
+        1, "tab\t line\n return\r back\\slash \\N \\. é", "$12.50", "08:00:2b:01:02:03", "pg_type", "'a':1 'b':2",
+        Decimal("1.50"), datetime.datetime(2024, 2, 29, 1, 2, 3, 4, tzinfo=datetime.timezone.utc), [1, None, 3],
+        ["x\t", None, 'q"\\', ""], b"\x00\\\xff", datetime.timedelta(days=1, microseconds=-5), fastpg.Range(1, 5),
+        ["$1.00", None], uuid.UUID(int=5), '{"a": "\\t"}', True, 0.1, datetime.date(1, 1, 1),
+    ),
+    (None,) * 19,
+    (2, "", "-$0.01", "ff:ff:ff:ff:ff:ff", "-", "", Decimal("0.00"), None, [], [], b"", None, fastpg.Range(empty=True),
+     [], None, "null", False, float("inf"), None),
+    (3, "\\.", None, None, None, "'\\\\'", *[None] * 13),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("how", ["list", "asynchronous"])
+async def test_records_of_types_that_have_only_a_text_form(dsn: str, how: str) -> None:
+    async def asynchronous() -> AsyncIterator[tuple[Any, ...]]:
+        for record in RECORDS:
+            yield record
+
+    connection = await fastpg.connect(dsn)
+    await connection.execute(TEXTUAL)
+    records: Any = RECORDS if how == "list" else asynchronous()
+    assert await connection.copy_records_to_table("textual", records=records) == "COPY 4"
+    assert [tuple(row) for row in await connection.fetch("SELECT * FROM textual")][1:] == RECORDS[1:]
+    assert tuple(await connection.fetchrow("SELECT * FROM textual")) == RECORDS[0]
+    with pytest.raises(TypeError, match=r'record #1, column "d" \(macaddr\): expected str, got int'):
+        await connection.copy_records_to_table("textual", records=[("$1", "x"), ("$2", 5)], columns=["c", "d"])
+    with pytest.raises(fastpg.InterfaceError, match="record #0 has 1 value, 2 are expected: c, d"):
+        await connection.copy_records_to_table("textual", records=[("$1",)], columns=["c", "d"])
+    with pytest.raises(TypeError, match="record #0: expected a sequence"):
+        await connection.copy_records_to_table("textual", records=["x"], columns=["c"])
+    assert await connection.fetchval("SELECT count(*) FROM textual") == 4
+    await connection.close()
+
+
+async def test_text_records_with_a_generated_column_and_another_encoding(dsn: str) -> None:
+    connection = await fastpg.connect(dsn, client_encoding="SJIS")
+    await connection.execute("CREATE TEMP TABLE sjis (a text, b money, c text GENERATED ALWAYS AS (a || '!') STORED)")
+    text = "\u30bd\u8868\\\t"  # the second byte of both letters is a backslash's
+    assert await connection.copy_records_to_table("sjis", records=[(text, "$1.00")]) == "COPY 1"
+    assert tuple(await connection.fetchrow("SELECT * FROM sjis")) == (text, "$1.00", text + "!")
+    await connection.close()
 
 
 def test_signatures_like_asyncpg() -> None:
