@@ -379,6 +379,7 @@ cdef class Client:
         """A transaction was given up and nobody can wait: end it, if it is open, before any other operation."""
         if self.transport is None or self.session.failure is not None or self.fork_epoch != _forks:
             return
+        self.session.withdraw(self.session.opening)
         self.undo = SimpleQuery("ROLLBACK")
         self.begin_cancel(None)
 
@@ -451,7 +452,7 @@ cdef class Client:
             # Others that were given up meanwhile.
             op = self.to_cancel()
         op, self.undo = self.undo, None
-        if op is not None and self.session.tx_status != 73 and self.session.failure is None:
+        if op is not None and self.session.in_transaction and self.session.failure is None:
             op.abandon(self.create_future())
             finished = op.waiter
             self.submit(op, -1)

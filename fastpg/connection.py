@@ -29,6 +29,7 @@ from fastpg.connect import open_session
 from fastpg.dsn import parse
 from fastpg.pipeline import Pipeline
 from fastpg.prepared_stmt import PreparedStatement
+from fastpg.protocol.begin import Synchronize
 from fastpg.protocol.oneshot import FirstExecute
 from fastpg.protocol.operation import CloseStatements, Execute, ExecuteMany, Prepare, SimpleQuery, StatementPlan
 from fastpg.protocol.record import Record, check_record_class
@@ -52,6 +53,7 @@ class ClientConfiguration:
     max_cacheable_statement_size: int
     record_class: type
     close_timeout: float
+    eager_begin: bool
     session: WireSession
 
 
@@ -673,8 +675,8 @@ class Connection(TypeCodecMixin, HookMixin, ListenerMixin, QueryLogMixin, metacl
         return self._closed or not self._client.is_connected
 
     def is_in_transaction(self) -> bool:
-        """True inside a transaction block, failed ones included (the server's last word)."""
-        return bool(self._client.session.tx_status != ord("I"))
+        """True inside a transaction block, failed ones included; and from Transaction.start() on."""
+        return self._client.session.in_transaction
 
     def get_settings(self) -> ConnectionSettings:
         """The parameters that the server reports."""
@@ -692,6 +694,21 @@ class Connection(TypeCodecMixin, HookMixin, ListenerMixin, QueryLogMixin, metacl
     def _check_open(self) -> None:
         if self.is_closed():
             raise exceptions.InterfaceError("connection is closed")
+
+    def _begins_at_once(self) -> bool:
+        """Whether BEGIN and SAVEPOINT are run by execute(): because somebody watches it, or their error is due now."""
+        return (
+            self._config.eager_begin
+            or self._hooked
+            or bool(self._query_loggers)
+            or type(self).execute is not ORIGINAL_EXECUTE
+            or self._client.session.tx_status == ord("E")
+        )
+
+    async def _begin_now(self, deadline: float | None) -> None:
+        """Send the BEGIN that waits for its first statement, and wait until it is executed."""
+        if self._client.session.opening is not None:
+            await self._wait(self._client.run(Synchronize(), self._left(deadline)))
 
     # -------------------------------------------------------------- the session
 
@@ -746,7 +763,10 @@ class Connection(TypeCodecMixin, HookMixin, ListenerMixin, QueryLogMixin, metacl
                 "message": f"Resetting connection with an active transaction {self!r}",
             })
         self._top_xact = None
-        await self.execute("ROLLBACK", timeout=timeout)
+        session = self._client.session
+        session.withdraw(session.opening)
+        if self.is_in_transaction():
+            await self.execute("ROLLBACK", timeout=timeout)
 
     # ------------------------------------------------------------------ closing
 
@@ -800,6 +820,7 @@ def _replan(registry: Registry, columns: tuple[Any, ...]) -> RowPlan | None:
 
 
 ORIGINAL_RESET_QUERY = Connection.get_reset_query
+ORIGINAL_EXECUTE = Connection.execute
 
 
 async def connect(
@@ -829,6 +850,7 @@ async def connect(
     gsslib: str | None = None,
     connector: Any = None,
     sock: Any = None,
+    eager_begin: bool = False,
     **libpq: Any,
 ) -> Any:
     """Connect to PostgreSQL; a :class:`Connection`.
@@ -838,6 +860,7 @@ async def connect(
     timeout: seconds from name resolution to ready, all hosts together (60 unless connect_timeout is given).
     connect_timeout: seconds for each address; the next host is tried after that.
     security="strict": refuse everything that is not verified and encrypted.
+    eager_begin: send BEGIN and SAVEPOINT when a transaction starts, not along with its first statement.
 
     Raises OSError when no host can be reached, ConnectionDoesNotExistError when the server hangs up, TimeoutError,
     ClientConfigurationError for bad parameters, and the server's own errors (InvalidPasswordError,
@@ -885,6 +908,7 @@ async def connect(
         max_cacheable_statement_size=max_cacheable_statement_size,
         record_class=record_class,
         close_timeout=security.close_timeout,
+        eager_begin=bool(eager_begin),
         session=session,
     )
     wire = Session(session.parameters, session.tx_status)

@@ -87,7 +87,10 @@ cdef class Pipeline:
     async def __aenter__(self):
         if self.state != NEW:
             raise InterfaceError("cannot enter a pipeline twice")
-        await self.connection._ready(self.timeout)
+        deadline = await self.connection._ready(self.timeout)
+        if not self.atomic:
+            # An error of BEGIN stops only the statement that it goes along with: here others stand behind that.
+            await self.connection._begin_now(deadline)
         self.timed = self.timeout is not None or self.connection._config.command_timeout is not None
         self.client.section = self
         self.state = OPEN
@@ -335,6 +338,8 @@ cdef class Pipeline:
         ahead = {}
         for item in list(self.waiting)[:AHEAD]:
             if item.statement is None:
+                if self.client.session.opening is not None:
+                    await self.connection._begin_now(None)
                 self.ask(item.query, ahead, False)
         for query, (name, asked, _) in ahead.items():
             try:

@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""Transactions and savepoints."""
+"""Transactions and savepoints.
+
+BEGIN and SAVEPOINT go along with the first statement behind them, in the same round trip; a transaction or savepoint in
+which nothing is run is never sent. The server does not execute that statement unless its BEGIN has succeeded.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from fastpg import exceptions
 from fastpg._stale import check_stale
+from fastpg.protocol.opening import Opening
 
 if TYPE_CHECKING:
     from fastpg.connection import Connection
@@ -40,8 +45,8 @@ class Transaction:
     Made by :meth:`Connection.transaction`. Use it with ``async with``, or call start(), commit() and rollback().
     """
 
-    __slots__ = ("_connection", "_deferrable", "_isolation", "_managed", "_name", "_nested", "_readonly", "_releases",
-                 "_state")  # fmt: skip
+    __slots__ = ("_connection", "_deferrable", "_isolation", "_managed", "_name", "_nested", "_opening", "_readonly",
+                 "_releases", "_state")  # fmt: skip
 
     def __init__(self, connection: Connection, isolation: str | None, readonly: bool, deferrable: bool) -> None:
         if isolation and isolation not in ISOLATION_LEVELS:
@@ -52,6 +57,7 @@ class Transaction:
         self._deferrable = deferrable
         self._state = TransactionState.NEW
         self._nested = False
+        self._opening: Opening | None = None  # what goes along with the first statement
         self._name: str | None = None
         self._managed = False
         self._releases = connection._pool_release_ctr
@@ -84,7 +90,11 @@ class Transaction:
             self._managed = False
 
     async def start(self) -> None:
-        """Begin. Raises InterfaceError when already started."""
+        """Begin: BEGIN, or SAVEPOINT, is sent along with the first statement, which also gets its error.
+
+        It is sent at once with ``eager_begin=True`` and when somebody watches execute(). Raises InterfaceError when
+        already started.
+        """
         self._check_state_base("start")
         if self._state is TransactionState.STARTED:
             raise exceptions.InterfaceError("cannot start; the transaction is already started")
@@ -111,7 +121,13 @@ class Transaction:
         else:
             query = self._begin()
         try:
-            await connection.execute(query)
+            if connection._begins_at_once():
+                await connection.execute(query)
+            else:
+                connection._client.check_usable()
+                self._opening = Opening(query, not self._nested)
+                connection._client.session.open(self._opening)
+                connection._client.queries_count += 1
         except BaseException as error:
             self._state = TransactionState.FAILED
             if not self._nested:
@@ -148,6 +164,9 @@ class Transaction:
     async def _finish(self, query: str, state: TransactionState) -> None:
         if self._connection._top_xact is self:
             self._connection._top_xact = None
+        if self._opening is not None and self._connection._client.session.withdraw(self._opening):
+            self._state = state
+            return
         try:
             await self._connection.execute(query)
         except BaseException as error:
@@ -170,6 +189,11 @@ class Transaction:
 
     async def _rollback(self) -> None:
         self._check_state("rollback")
+        if self._nested and self._opening is not None and not self._opening.done:
+            # There is no such savepoint: nothing was run in it, or its SAVEPOINT has failed with what is around it.
+            self._connection._client.session.withdraw(self._opening)
+            self._state = TransactionState.ROLLEDBACK
+            return
         query = f"ROLLBACK TO {self._name};" if self._nested else "ROLLBACK;"
         await self._finish(query, TransactionState.ROLLEDBACK)
 

@@ -32,7 +32,7 @@ MORE: dict[str, set[str]] = {
     "Connection": {"notices_dropped", "pipeline"},
     "PoolConnectionProxy": {"pipeline"},
     "Pool": {"resize", "stats"},
-    "connect": {"connector", "sock", "libpq"},
+    "connect": {"connector", "eager_begin", "sock", "libpq"},
     "PreparedStatement": set(),
 }
 # Different on purpose: why.

@@ -6,7 +6,9 @@ from collections import deque
 
 from fastpg.protocol cimport backend
 from fastpg.protocol.backend cimport expect_empty
-from fastpg.protocol.frontend cimport write_copy_data, write_copy_done, write_copy_fail, write_query
+from fastpg.protocol.frontend cimport (
+    write_copy_data, write_copy_done, write_copy_fail, write_query, write_sync,
+)
 from fastpg.protocol.operation cimport FILL_DONE, FILL_MORE, FILL_WAIT, Operation
 from fastpg.wire cimport Out, out_bytes, out_free
 
@@ -197,6 +199,9 @@ cdef class CopyIn(Operation):
             return write_copy_fail(out, b"COPY FROM STDIN is not possible here")
         return 0            # it is what we asked for
 
+    cdef int resync(self, Out *out) except -1:
+        return write_sync(out)
+
     cdef int on_rows(self, const char *p, const char *end) except -1:
         return 0
 
@@ -302,6 +307,9 @@ cdef class CopyOut(Operation):
 
     cdef int refuse_copy(self, Out *out) except -1:
         return write_copy_fail(out, b"COPY FROM STDIN is not possible here")
+
+    cdef int resync(self, Out *out) except -1:
+        return write_sync(out)
 
     cdef int on_rows(self, const char *p, const char *end) except -1:
         return 0

@@ -4,6 +4,7 @@
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
 from fastpg.codecs.codec cimport Codec
+from fastpg.protocol.opening cimport Opening
 from fastpg.protocol.row cimport RowPlan, RowSink
 from fastpg.wire cimport Out
 
@@ -32,6 +33,8 @@ cdef class Operation:
     cdef readonly bytes status      # the last CommandComplete tag
     cdef readonly double queued_at, finished_at     # loop time, only when the session's clock is on
     cdef readonly str encoding      # Python's codec of the client encoding, None for UTF-8: the session's
+    cdef Opening opening            # BEGIN and SAVEPOINTs in front of it, the first without its answer; or None
+    cdef readonly Opening opened    # those that the server has executed
     cdef public object query        # SQL for exceptions and statistics, or None
 
     cdef int fill(self, Out *out) except -1         # FILL_*
@@ -41,6 +44,7 @@ cdef class Operation:
     cdef int on_ready(self) except -1               # its last ReadyForQuery came
     cdef int on_lost(self, object error) except -1  # the connection is gone
     cdef int refuse_copy(self, Out *out) except -1
+    cdef int resync(self, Out *out) except -1
     cdef bytes in_encoding(self, str sql)
     cdef int unexpected(self, uint8_t tag) except -1
     cdef int deliver(self) except -1
@@ -55,6 +59,7 @@ cdef class StatementPlan:
     cdef readonly RowPlan plan          # None when the statement returns no rows
     cdef readonly bytes last_status
     cdef Py_ssize_t parameter_count
+    cdef bint unnamed                   # parsed anew with every Bind: others use the unnamed statement too
     cdef const Codec **codecs
     cdef bytes prefix                   # Bind to the parameter count, length word unset
     cdef bytes suffix                   # result formats, Execute without limit, Sync

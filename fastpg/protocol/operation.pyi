@@ -2,6 +2,7 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from fastpg.protocol.opening import Opening
 from fastpg.protocol.row import RowPlan, RowSink
 
 class Operation:
@@ -23,6 +24,8 @@ class Operation:
     def result(self) -> Any: ...
     @property
     def status(self) -> bytes | None: ...
+    @property
+    def opened(self) -> Opening | None: ...
     @property
     def queued_at(self) -> float: ...
     @property

@@ -54,6 +54,10 @@ cdef class Operation:
         write_copy_fail(out, b"COPY FROM STDIN is not possible here")
         return write_sync(out)
 
+    cdef int resync(self, Out *out) except -1:
+        # Called when the server throws away all of it, up to a Sync: one is written unless it has one itself.
+        return 0
+
     cdef bytes in_encoding(self, str sql):
         return sql.encode() if self.encoding is None else sql.encode(self.encoding)
 
@@ -91,13 +95,17 @@ cdef class Operation:
 
 
 cdef class StatementPlan:
-    """What is known of one prepared statement. name: b"" is the unnamed statement."""
+    """What is known of one prepared statement.
+
+    name: b"" is the unnamed statement. It belongs to nobody: whoever executes the plan has it parsed again.
+    """
 
     def __cinit__(self, str query, bytes name, tuple parameter_oids, tuple parameters, RowPlan plan):
         cdef Py_ssize_t i
         cdef CodecHandle handle
         self.query = query
         self.name = name
+        self.unnamed = not name
         self.parameter_oids = parameter_oids
         self.parameters = parameters
         self.plan = plan
@@ -238,6 +246,9 @@ cdef class SimpleQuery(Operation):
     cdef int refuse_copy(self, Out *out) except -1:
         return write_copy_fail(out, b"COPY FROM STDIN is not possible here")
 
+    cdef int resync(self, Out *out) except -1:
+        return write_sync(out)
+
     cdef int on_ready(self) except -1:
         if self.error is None and not self.answered:
             return raise_unanswered(self)
@@ -326,6 +337,8 @@ cdef class Execute(Operation):
         return self.suspended
 
     cdef int fill(self, Out *out) except -1:
+        if self.statement.unnamed and self.portal_step != PORTAL_FETCH:
+            write_parse(out, b"", self.in_encoding(self.statement.query), self.statement.parameter_oids)
         if self.portal_step == PORTAL_UNNAMED:
             self.statement.write_query(out, self.args, self.limit)
         elif self.portal_step == PORTAL_BIND:
@@ -367,6 +380,8 @@ cdef class Execute(Operation):
             self.on_error(copy_refusal(tag))
         elif (tag == backend.COPY_DATA or tag == backend.COPY_DONE) and self.error is not None:
             pass
+        elif tag == backend.PARSE_COMPLETE and self.statement.unnamed:
+            expect_empty(tag, n)
         else:
             return self.unexpected(tag)
         return 0
@@ -419,6 +434,8 @@ cdef class ExecuteMany(Operation):
                 if args is None:
                     break
                 check_sequence(args, self.element)
+                if self.element == 0 and self.statement.unnamed:
+                    write_parse(out, b"", self.in_encoding(self.query), self.statement.parameter_oids)
                 self.statement.write_bind(out, b"", args, self.element)
                 write_execute(out, b"", 0)
             except Exception as error:
@@ -456,7 +473,7 @@ cdef class ExecuteMany(Operation):
         return write_sync(out) if self.source is None else 0
 
     cdef int on_message(self, uint8_t tag, const char *p, Py_ssize_t n) except -1:
-        if tag == backend.BIND_COMPLETE:
+        if tag == backend.BIND_COMPLETE or tag == backend.PARSE_COMPLETE and self.statement.unnamed:
             return expect_empty(tag, n)
         if tag == backend.EMPTY_QUERY_RESPONSE:
             self.answered += 1

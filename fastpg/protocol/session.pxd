@@ -3,6 +3,7 @@
 
 from libc.stdint cimport uint8_t, uint64_t
 
+from fastpg.protocol.opening cimport Opening
 from fastpg.protocol.operation cimport Operation
 from fastpg.wire cimport Out
 
@@ -25,6 +26,8 @@ cdef class Session:
     cdef Operation tail
     cdef Operation cursor           # the first not written completely
     cdef uint64_t serial
+    cdef readonly Opening opening   # BEGIN and SAVEPOINTs that go along with the next operation somebody waits for
+    cdef Operation recovery         # makes the transaction that a refused BEGIN was for a failed one
     cdef readonly int tx_status     # b'I', b'T' or b'E', the server's word
     cdef readonly dict parameters   # ParameterStatus
     cdef readonly str encoding      # Python's codec of the client encoding, None for UTF-8
@@ -52,3 +55,7 @@ cdef class Session:
     cdef int fail(self, object error) except -1
     cdef int explain(self, object error, Operation op, str outcome) except -1
     cdef bint idle(self) noexcept
+    cpdef int open(self, Opening opening) except -1
+    cpdef bint withdraw(self, Opening opening) except -1
+    cdef int on_opening(self, Operation op, uint8_t tag, const char *p, Py_ssize_t n) except -1
+    cdef int refuse_opening(self, Operation op) except -1

@@ -1,15 +1,17 @@
 # SPDX-License-Identifier: MIT
 # A session: bytes in, bytes out, a FIFO of operations between them. No asyncio, no sockets, no clock of its own.
 # The state of the connection is the head of the queue. Any byte the peer should not have sent ends the session:
-# there is no resynchronising. May import: wire, frontend, backend, operation, _encodings,
-# exceptions.
+# there is no resynchronising. May import: wire, frontend, backend, operation, opening, begin,
+# _encodings, exceptions.
 
 from cpython.mem cimport PyMem_Free, PyMem_Malloc, PyMem_Realloc
 from libc.string cimport memcpy, memmove
 
 from fastpg.protocol cimport backend
 from fastpg.protocol.backend cimport length_limit, tag_name
-from fastpg.protocol.operation cimport FILL_DONE, FILL_WAIT, PHASE_QUEUED, PHASE_SENT, Operation
+from fastpg.protocol.begin cimport FailedTransaction
+from fastpg.protocol.opening cimport Opening
+from fastpg.protocol.operation cimport FILL_DONE, FILL_WAIT, PHASE_DONE, PHASE_QUEUED, PHASE_SENT, Operation
 from fastpg.wire cimport load_i32, out_free
 
 from fastpg._encodings import python_encoding
@@ -18,6 +20,7 @@ from fastpg.exceptions import ConnectionDoesNotExistError, ProtocolError, annota
 cdef enum:
     SLAB_SIZE = 128 * 1024
     HIGH_WATER = 256 * 1024
+    IDLE = 73               # b'I', the status outside of a transaction
 
 
 cdef class Slab:
@@ -67,6 +70,8 @@ cdef class Session:
         self.serial += 1
         op.serial = self.serial
         op.encoding = self.encoding
+        if self.opening is not None and op.waiter is not None:
+            op.opening, self.opening = self.opening, None
         if self.clock is not None:
             op.queued_at = self.clock()
         if self.head is None:
@@ -89,6 +94,8 @@ cdef class Session:
             op = self.cursor
             mark = self.out.len
             try:
+                if op.opening is not None and op.phase == PHASE_QUEUED:
+                    op.opening.write(&self.out, op.encoding)
                 state = op.fill(&self.out)
             except BaseException as error:
                 self.out.len = mark
@@ -113,6 +120,10 @@ cdef class Session:
     def unlink(self, Operation op):
         """Take an operation of which nothing was sent out of the queue."""
         cdef Operation before
+        if op.opening is not None:
+            # It goes along with the next one, then.
+            opening, op.opening = op.opening, None
+            self.open(opening)
         if self.head is op:
             self.head = op.next
             if self.head is None:
@@ -126,6 +137,61 @@ cdef class Session:
             before.next = op.next
             if self.tail is op:
                 self.tail = before
+
+    # ------------------------------------------------------------ transactions
+
+    cpdef int open(self, Opening opening) except -1:
+        """Send this BEGIN or SAVEPOINT, and the chain behind it, with the next operation that somebody waits for.
+
+        When one fails the operation is not executed; its error is that of the BEGIN or SAVEPOINT, and the transaction
+        is a failed one then.
+        """
+        cdef Opening last = self.opening
+        if last is None:
+            self.opening = opening
+            return 0
+        while last.next is not None:
+            last = last.next
+        last.next = opening
+        return 0
+
+    cpdef bint withdraw(self, Opening opening) except -1:
+        """Do not send it, nor the chain behind it. False: it has been sent, or is none of those that wait."""
+        cdef Opening before = self.opening
+        if before is opening:
+            self.opening = None
+            return opening is not None
+        while before is not None and before.next is not opening:
+            before = before.next
+        if before is None:
+            return False
+        before.next = None
+        return True
+
+    @property
+    def in_transaction(self) -> bool:
+        """A transaction is open, a failed one perhaps; or begins with the next operation."""
+        return (self.tx_status != IDLE or self.opening is not None
+                or self.recovery is not None and self.recovery.phase != PHASE_DONE)
+
+    cdef int on_opening(self, Operation op, uint8_t tag, const char *p, Py_ssize_t n) except -1:
+        if op.opening.on_message(tag, p, n):
+            if op.opened is None:
+                op.opened = op.opening
+            op.opening = op.opening.next
+        return 0
+
+    cdef int refuse_opening(self, Operation op) except -1:
+        # The server throws away what has been sent up to the next Sync, and so all of the operation.
+        cdef Opening opening = op.opening
+        op.opening = op.opened = None
+        op.resync(&self.out)
+        if opening.begins:
+            if op.next is not None or type(op) is FailedTransaction:
+                raise ProtocolError("connection was closed: a transaction could not be begun")
+            self.recovery = FailedTransaction()
+            self.enqueue(self.recovery)
+        return 0
 
     def take_output(self) -> bytes | None:
         """The bytes to send, or None; the outgoing buffer is empty afterwards."""
@@ -259,6 +325,8 @@ cdef class Session:
                 # Only a COPY owes a ReadyForQuery and has more to write: the server wants none of it.
                 self.cursor = op.next
             if op.syncs == 0:
+                if op.opening is not None:
+                    raise ProtocolError(f"the server did not answer {op.opening.query!r}")
                 if self.clock is not None:
                     op.finished_at = self.clock()
                 # Still the head while it concludes: if that fails, fail() finds it.
@@ -296,9 +364,13 @@ cdef class Session:
             else:
                 error.query = op.query
                 self.explain(error, op, "failed")
+                if op.opening is not None:
+                    self.refuse_opening(op)
                 op.on_error(error)
         elif op is None or op.phase == PHASE_QUEUED:
             raise ProtocolError(f"unexpected {tag_name(tag)} message from the server")
+        elif op.opening is not None:
+            self.on_opening(op, tag, p, n)
         else:
             if op.on_message(tag, p, n) == 1:
                 self.paused = True
@@ -317,6 +389,7 @@ cdef class Session:
             return 0
         self.failure = error
         self.head = self.tail = self.cursor = None
+        self.opening = None
         self.out.len = 0
         while op is not None:
             following = op.next

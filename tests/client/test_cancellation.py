@@ -16,6 +16,7 @@ import pytest
 import pytest_asyncio
 
 import fastpg
+import fastpg.transaction
 from fastpg import exceptions
 from tests.stepper import HOWS, run_cancelled, settle
 
@@ -127,6 +128,58 @@ async def transaction(c: fastpg.Connection) -> None:
         await c.execute("SELECT 1")
         async with c.transaction():
             await c.fetchval(sql("SELECT 1"))
+
+
+@scenario
+async def transaction_of_a_script(c: fastpg.Connection) -> None:
+    async with c.transaction():
+        await c.execute("SELECT pg_sleep(0.02)")
+
+
+@scenario
+async def transaction_of_one_prepared(c: fastpg.Connection) -> None:
+    await c.fetchval("SELECT $1::int8", 1)
+    async with c.transaction(), c.transaction():
+        await c.fetchval("SELECT $1::int8", 2)
+
+
+@scenario
+async def transaction_of_a_copy(c: fastpg.Connection) -> None:
+    async with c.transaction():
+        await c.copy_to_table("step", source=chunks(b"1\tx\n", b"2\ty\n"))
+    async with c.transaction():
+        await c.copy_from_query(LONG, output=slow_sink)
+
+
+@scenario
+async def transaction_of_pipelines(c: fastpg.Connection) -> None:
+    for atomic in (False, True):
+        async with c.transaction():
+            async with c.pipeline(atomic=atomic) as p:
+                p.fetchval("SELECT 1")
+                p.fetchval(sql("SELECT $1::int"), 1)
+
+
+@scenario
+async def transaction_of_nothing(c: fastpg.Connection) -> None:
+    async with c.transaction(), c.transaction():
+        pass
+    await c.execute("SELECT 1")
+
+
+class Unable(fastpg.transaction.Transaction):
+    def _begin(self) -> str:
+        return "BEGIN NONSENSE"
+
+
+@scenario
+async def transaction_that_cannot_begin(c: fastpg.Connection) -> None:
+    for query, args in (("SELECT $1::int8", (1,)), ("SELECT 1", ())):
+        try:
+            async with Unable(c, None, False, False):
+                await c.execute(query, *args)
+        except exceptions.PostgresSyntaxError:
+            pass
 
 
 @scenario
