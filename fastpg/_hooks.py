@@ -277,7 +277,6 @@ class HookMixin:
         _protocol: Protocol
         _query_loggers: Any
         _record_class: type
-        _to_close: list[bytes]
 
         def _is_stale(self, error: exceptions.PostgresError) -> bool: ...
         def _left(self, deadline: float | None) -> float: ...
@@ -297,7 +296,7 @@ class HookMixin:
 
     @property
     def _stmts_to_close(self) -> set[bytes]:
-        return set(self._to_close)
+        return set(self._client.to_close)
 
     async def _get_statement(
         self,

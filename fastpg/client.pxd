@@ -22,7 +22,12 @@ cdef class Client:
     cdef object watchdog                    # the TimerHandle that bounds a cancel
     cdef public object schedule             # the flush trigger: loop.call_soon unless injected
     cdef object create_future
-    cdef object running_loop
+    cdef bint plain_futures                 # create_future() makes an asyncio.Future and does nothing else
+    cdef object write                       # the transport's
+    cdef public dict plans                  # SQL -> StatementPlan: the entries of the connection's statement cache
+    cdef public list to_close               # names of statements that are to be closed in passing
+    cdef public dict query_loggers          # the connection's
+    cdef public double command_timeout      # seconds, negative for none
     cdef object timer                       # the one TimerHandle of the deadline wheel
     cdef double timer_at
     cdef object tasks
@@ -33,6 +38,9 @@ cdef class Client:
     cdef object window                      # what get_buffer() hands out
 
     cpdef int check(self) except -1
+    cpdef int check_usable(self) except -1
+    cdef object new_future(self)
+    cdef StatementPlan ready_plan(self, str query)
     cdef int begin_cancel(self, Operation op) except -1
     cdef int submit(self, Operation op, double timeout) except -1
     cdef int queue(self, Operation op, double timeout) except -1

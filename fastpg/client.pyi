@@ -7,8 +7,14 @@ from fastpg.protocol.operation import Operation, StatementPlan
 from fastpg.protocol.row import RowSink
 from fastpg.protocol.session import Session
 
+def count_use(plan: StatementPlan) -> None: ...
+
 class Client:
     section: Any
+    plans: dict[str, StatementPlan]
+    to_close: list[bytes]
+    query_loggers: dict[Any, Any]
+    command_timeout: float
     canceller: Callable[[float], Awaitable[None]] | None
     cancel_timeout: float
     reuse_after_cancel: bool

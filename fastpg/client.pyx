@@ -6,9 +6,12 @@
 import asyncio
 import os
 import weakref
+from asyncio import Future
 from asyncio import _get_running_loop as get_running_loop
 
 from cpython.buffer cimport PyBuffer_FillInfo
+from cpython.dict cimport PyDict_GetItem
+from cpython.object cimport PyObject
 from cpython.pythread cimport PyThread_get_thread_ident
 
 from fastpg.protocol.operation cimport (
@@ -31,6 +34,25 @@ cdef unsigned long _forks = 0
 cdef enum:
     CHUNKS_PER_TURN = 8         # of a long write, before the loop gets a turn
 
+# Of these loops create_future() is Future(loop=self), which Future() is quicker at while they run.
+PLAIN = [asyncio.BaseEventLoop.create_future]
+try:
+    from uvloop import Loop as _uvloop
+except ImportError:
+    pass
+else:
+    PLAIN.append(_uvloop.create_future)
+
+cdef unsigned long long _uses = 0     # the clock of statement caches: counts what they gave
+
+
+def count_use(StatementPlan plan not None) -> None:
+    """The plan has just been used: statement caches forget those first whose last use is longest ago."""
+    global _uses
+    _uses += 1
+    plan.used = _uses
+
+
 cdef double FIRST_RETRY = 0.5   # seconds from one CancelRequest to the next for the same query, doubled each time
 
 
@@ -52,6 +74,11 @@ cdef class Client:
         session.listener = self
         self.closed = loop.create_future()
         self.create_future = loop.create_future
+        self.plain_futures = getattr(type(loop), "create_future", None) in PLAIN
+        self.plans = {}
+        self.to_close = []
+        self.query_loggers = {}
+        self.command_timeout = -1
         self.schedule = loop.call_soon if schedule is None else schedule
         self.cancel_timeout = cancel_timeout
         self.tls = tls
@@ -65,10 +92,11 @@ cdef class Client:
 
     def connection_made(self, transport):
         self.transport = transport
+        self.write = transport.write
 
     def attach(self, transport, bytes leftover=b""):
         """Take over a transport whose start-up has been driven by somebody else."""
-        self.transport = transport
+        self.connection_made(transport)
         if self.tls:
             # TLS transports slice what get_buffer() gives; a plain one only fills it.
             self.window = None
@@ -130,6 +158,7 @@ cdef class Client:
 
     def connection_lost(self, exc):
         transport, self.transport = self.transport, None
+        self.write = None
         if transport is not None:
             transport.close()       # lost already, but a TLS transport of Python 3.10 warns unless it was told
         self.end(lost_error(self, exc))
@@ -182,19 +211,22 @@ cdef class Client:
         if self.fork_epoch != _forks:
             raise self.refusal("cannot perform operation: the connection was made before a fork; it belongs to the "
                                "parent process")
-        if self.thread != PyThread_get_thread_ident():
-            raise self.refusal("cannot perform operation: the connection belongs to another thread")
-        if get_running_loop() is not self.loop:
+        if get_running_loop() is not self.loop:     # a loop runs in one thread
+            if self.thread != PyThread_get_thread_ident():
+                raise self.refusal("cannot perform operation: the connection belongs to another thread")
             raise self.refusal("cannot perform operation: the connection belongs to another event loop")
         if self.transport is None or self.session.failure is not None:
             raise self.refusal("connection is closed")
         return 0
 
+    cdef object new_future(self):
+        return Future() if self.plain_futures else self.create_future()
+
     def refusal(self, text):
         return annotate(InterfaceError(text), phase="query", bytes_sent=False, outcome="not_sent",
                         backend_pid=self.session.backend_pid)
 
-    def check_usable(self) -> None:
+    cpdef int check_usable(self) except -1:
         """check(), and no other operation in progress."""
         cdef Operation op
         self.check()
@@ -205,6 +237,19 @@ cdef class Client:
             if op.waiter is not None and not op.discard:
                 raise self.refusal("cannot perform operation: another operation is in progress")
             op = op.next
+        return 0
+
+    cdef StatementPlan ready_plan(self, str query):
+        """The plan of a statement that can be executed at once; None when something has to be seen to first."""
+        global _uses
+        cdef StatementPlan plan
+        cdef PyObject *found = PyDict_GetItem(self.plans, query)
+        if found == NULL or self.cancelling is not None or self.to_close or self.query_loggers:
+            return None
+        plan = <StatementPlan>found
+        _uses += 1
+        plan.used = _uses
+        return plan
 
     cdef int submit(self, Operation op, double timeout) except -1:
         cdef bint idle = self.session.head is None
@@ -215,7 +260,7 @@ cdef class Client:
         if idle and self.session.cursor is None:
             data = self.session.take_output()
             if data is not None:
-                self.transport.write(data)
+                self.write(data)
         elif idle:
             self.flush()
         elif not self.flush_scheduled:
@@ -245,7 +290,7 @@ cdef class Client:
                 return 0
             data = self.session.take_output()
             if data is not None:
-                self.transport.write(data)
+                self.write(data)
             if self.session.cursor is None or not self.session.writable:
                 return 0
             self.session.pump(None)
@@ -277,8 +322,8 @@ cdef class Client:
     def query(self, StatementPlan statement not None, args, RowSink sink not None, limit=0, double timeout=-1):
         """Execute a prepared statement: the Future of the sink's result."""
         self.check()
-        waiter = self.create_future()
-        self.submit(Execute.new(statement, args, sink, waiter, limit), timeout)
+        waiter = self.new_future()
+        self.submit(Execute(statement, args, sink, waiter, limit), timeout)
         self.queries_count += 1
         return waiter
 
@@ -487,6 +532,7 @@ cdef class Client:
     def abort(self, error=None) -> None:
         """Close at once; operations in flight fail."""
         transport, self.transport = self.transport, None
+        self.write = None
         if self.fork_epoch != _forks:
             return
         if transport is not None:

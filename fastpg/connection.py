@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from fastpg import _copy, _server, _shapes, connect_utils, cursor, exceptions, transaction
+from fastpg import _copy, _server, _shapes, call, connect_utils, cursor, exceptions, transaction
 from fastpg._cancel import send_cancel
 from fastpg._hooks import HookMeta, HookMixin, PreparedStatementState, Protocol
 from fastpg._listeners import ListenerMixin
@@ -39,6 +39,8 @@ from fastpg.settings import ConnectionSettings, parse_server_version
 from fastpg.sinks.record import RecordSink, ValueSink
 from fastpg.statement_cache import StatementCache
 from fastpg.types import ServerVersion
+
+AGAIN = object()  # see Connection._mend()
 
 _unique = itertools.count(1)
 
@@ -106,7 +108,7 @@ class Connection(TypeCodecMixin, HookMixin, ListenerMixin, QueryLogMixin, metacl
     __slots__ = (
         "__weakref__", "_addr", "_cache", "_client", "_closed", "_config", "_identity", "_loop", "_params",
         "_pool_release_ctr", "_protocol", "_query_loggers", "_record_class", "_registry", "_server_caps",
-        "_source_traceback", "_to_close", "_top_xact", "_transport",
+        "_source_traceback", "_top_xact", "_transport",
     )  # fmt: skip
 
     def __init__(
@@ -126,7 +128,6 @@ class Connection(TypeCodecMixin, HookMixin, ListenerMixin, QueryLogMixin, metacl
         self._params = params
         self._record_class: type = config.record_class
         self._top_xact: transaction.Transaction | None = None
-        self._to_close: list[bytes] = []
         self._pool_release_ctr = 0  # what was made before a release is not usable after it
         self._closed = False
         self._protocol = Protocol(self)
@@ -142,6 +143,9 @@ class Connection(TypeCodecMixin, HookMixin, ListenerMixin, QueryLogMixin, metacl
         self._init_listeners()
         self._source_traceback = traceback.extract_stack() if loop.get_debug() else None
         protocol.owner = self
+        protocol.plans = self._cache.entries
+        protocol.query_loggers = self._query_loggers
+        protocol.command_timeout = -1 if config.command_timeout is None else config.command_timeout
 
     # ------------------------------------------------------------------ queries
 
@@ -154,6 +158,13 @@ class Connection(TypeCodecMixin, HookMixin, ListenerMixin, QueryLogMixin, metacl
             if self._hooked:
                 _, tag, _ = await self._execute(query, args, 0, timeout, return_status=True)
                 return tag.decode() if tag is not None else ""
+            waiter = call.status(self._client, query, args, timeout)
+            if waiter is not None:
+                try:
+                    return await waiter
+                except BaseException as error:
+                    if self._mend(error, waiter) is None:
+                        raise
             statement, _ = await self._run(query, args, 0, RecordSink(None, keep=False), timeout)
             return statement.last_status.decode() if statement.last_status is not None else ""
         script = self._protocol.query(query, timeout) if self._rerouted else self._run_script(query, timeout)
@@ -170,6 +181,16 @@ class Connection(TypeCodecMixin, HookMixin, ListenerMixin, QueryLogMixin, metacl
         """Run a query; its rows. timeout in seconds."""
         if self._hooked:
             return await self._execute(query, args, 0, timeout, record_class=record_class)  # type: ignore[no-any-return]
+        waiter = call.rows(self._client, query, args, record_class or self._record_class, 0, timeout)
+        if waiter is not None:
+            try:
+                return await waiter  # type: ignore[no-any-return]
+            except BaseException as error:
+                mending = self._mend(error, waiter)
+                if mending is None:
+                    raise
+            if mending is not AGAIN:
+                return await mending  # type: ignore[no-any-return]
         sink = RecordSink(record_class or self._record_class)
         result: list[Any] = (await self._run(query, args, 0, sink, timeout))[1]
         return result
@@ -181,36 +202,36 @@ class Connection(TypeCodecMixin, HookMixin, ListenerMixin, QueryLogMixin, metacl
         if self._hooked:
             rows = await self._execute(query, args, 1, timeout, record_class=record_class)
             return rows[0] if rows else None
+        waiter = call.rows(self._client, query, args, record_class or self._record_class, 1, timeout)
+        if waiter is not None:
+            try:
+                return await waiter
+            except BaseException as error:
+                mending = self._mend(error, waiter)
+                if mending is None:
+                    raise
+            if mending is not AGAIN:
+                rows = await mending
+                return rows[0] if rows else None
         sink = RecordSink(record_class or self._record_class)
         rows = (await self._run(query, args, 1, sink, timeout))[1]
         return rows[0] if rows else None
 
     async def fetchval(self, query: str, *args: Any, column: int | str = 0, timeout: float | None = None) -> Any:
         """One value of the first row, or None when there is no row."""
-        client = self._client
         if self._hooked:
             rows = await self._execute(query, args, 1, timeout)
             return rows[0][column] if rows else None
-        if timeout is None and self._config.command_timeout is None and not self._query_loggers:
-            plan = self._cache.get(query)
-            if plan is not None and client.cancelling is None and not self._to_close:
-                # The same as below, without a coroutine layer in between.
-                client.check_usable()
-                waiter = client.query(plan, args, ValueSink(column), 1)
-                try:
-                    return await waiter
-                except (asyncio.CancelledError, GeneratorExit) as error:
-                    client.abandon(waiter, error)
+        waiter = call.value(self._client, query, args, column, timeout)
+        if waiter is not None:
+            try:
+                return await waiter
+            except BaseException as error:
+                mending = self._mend(error, waiter)
+                if mending is None:
                     raise
-                except (UnknownTypeError, exceptions.OutdatedSchemaCacheError) as error:
-                    self._on_type_error(error)
-                    if not isinstance(error, UnknownTypeError):
-                        raise
-                    return await self._resume(error, None)
-                except exceptions.PostgresError as error:
-                    self._on_type_error(error)
-                    if not self._is_stale(error):
-                        raise
+            if mending is not AGAIN:
+                return await mending
         return (await self._run(query, args, 1, ValueSink(column), timeout))[1]
 
     @logged
@@ -355,6 +376,23 @@ class Connection(TypeCodecMixin, HookMixin, ListenerMixin, QueryLogMixin, metacl
         return await _copy.records_to_table(self, table_name, columns, schema_name, records, timeout, where)
 
     # ------------------------------------------------------------- how they run
+
+    def _mend(self, error: BaseException, waiter: asyncio.Future[Any]) -> Any:
+        """What is to be done about the failure of a call of `fastpg.call`.
+
+        None: raise it. AGAIN: nothing has happened on the server, the call goes the long way. Otherwise an awaitable of
+        what the call's sink makes of the rows, now that more is known of their types.
+        """
+        if not isinstance(error, Exception):
+            self._client.abandon(waiter, error)
+            return None
+        if isinstance(error, UnknownTypeError):
+            return self._resume(error, error.deadline)
+        if isinstance(error, (exceptions.PostgresError, exceptions.OutdatedSchemaCacheError)):
+            self._on_type_error(error)
+            if isinstance(error, exceptions.PostgresError) and self._is_stale(error):
+                return AGAIN
+        return None
 
     async def _run_query(
         self, query: str, args: tuple[Any, ...], limit: int, sink: Any, timeout: float | None
@@ -586,8 +624,8 @@ class Connection(TypeCodecMixin, HookMixin, ListenerMixin, QueryLogMixin, metacl
         if client.cancelling is not None:
             await self._settle(deadline)
         client.check_usable()
-        if self._to_close:
-            names, self._to_close = self._to_close, []
+        if client.to_close:
+            names, client.to_close = client.to_close, []
             client.post(CloseStatements(names))
         return deadline
 
@@ -655,7 +693,7 @@ class Connection(TypeCodecMixin, HookMixin, ListenerMixin, QueryLogMixin, metacl
 
     def _forget_statement(self, name: bytes) -> None:
         if name and not self._closed:
-            self._to_close.append(name)
+            self._client.to_close.append(name)
 
     def _forget_portal(self, portal: bytes) -> None:
         # A portal ends with its transaction; closing it early frees the server's memory.
@@ -719,9 +757,8 @@ class Connection(TypeCodecMixin, HookMixin, ListenerMixin, QueryLogMixin, metacl
 
     def _on_connection_lost(self) -> None:
         self._closed = True
-        self._to_close.clear()
         self._cache.clear()
-        self._to_close.clear()
+        self._client.to_close.clear()
         self._end_listeners()
 
     def get_reset_query(self) -> str:

@@ -9,6 +9,8 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
+from fastpg.client import count_use
+
 if TYPE_CHECKING:
     from fastpg.protocol.operation import StatementPlan
 
@@ -20,7 +22,7 @@ class StatementCache:
     on_remove is called with each plan that leaves.
     """
 
-    __slots__ = ("__weakref__", "_entries", "_expiry", "_loop", "_on_remove", "_timer", "max_lifetime", "max_size")
+    __slots__ = ("__weakref__", "_expiry", "_loop", "_on_remove", "_timer", "entries", "max_lifetime", "max_size")
 
     def __init__(
         self,
@@ -31,23 +33,23 @@ class StatementCache:
     ) -> None:
         self._loop = loop
         self._on_remove = on_remove
-        self._entries: OrderedDict[str, StatementPlan] = OrderedDict()
+        self.entries: dict[str, StatementPlan] = {}  # the client looks statements up here by itself
         self._expiry: OrderedDict[str, float] = OrderedDict()
         self._timer: asyncio.TimerHandle | None = None
-        self.max_size = max_size
         self.max_lifetime = max_lifetime
+        self.max_size = max_size
 
     def __len__(self) -> int:
-        return len(self._entries)
+        return len(self.entries)
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._entries)
+        return iter(self.entries)
 
     def get(self, query: str) -> StatementPlan | None:
         """The plan, now the most recently used; or None."""
-        plan = self._entries.get(query)
+        plan = self.entries.get(query)
         if plan is not None:
-            self._entries.move_to_end(query)
+            count_use(plan)
         return plan
 
     def put(self, query: str, plan: StatementPlan) -> None:
@@ -55,27 +57,32 @@ class StatementCache:
         if not self.max_size:
             return
         self.remove(query)
-        self._entries[query] = plan
+        self.entries[query] = plan
+        count_use(plan)
         if self.max_lifetime:
             self._expiry[query] = self._loop.time() + self.max_lifetime
             self._arm()
-        while len(self._entries) > self.max_size:
-            oldest, removed = self._entries.popitem(last=False)
-            self._expiry.pop(oldest, None)
-            self._on_remove(removed)
+        self._shrink()
 
     def remove(self, query: str) -> None:
         """Drop one entry if it is there."""
-        plan = self._entries.pop(query, None)
+        plan = self.entries.pop(query, None)
         if plan is not None:
             self._expiry.pop(query, None)
             self._on_remove(plan)
+
+    def _shrink(self) -> None:
+        while len(self.entries) > self.max_size:
+            self.remove(min(self.entries, key=self._last_use))
+
+    def _last_use(self, query: str) -> int:
+        return self.entries[query].used
 
     # asyncpg's names, which programs use to look at a cache or to change its limits.
 
     def iter_statements(self) -> Iterator[StatementPlan]:
         """The plans, the least recently used first."""
-        return iter(list(self._entries.values()))
+        return iter(sorted(self.entries.values(), key=lambda plan: plan.used))
 
     def get_max_size(self) -> int:
         """How many statements are kept; 0: none."""
@@ -84,8 +91,7 @@ class StatementCache:
     def set_max_size(self, new_size: int) -> None:
         """Keep as many statements; what is too much leaves."""
         self.max_size = new_size
-        while len(self._entries) > new_size:
-            self.remove(next(iter(self._entries)))
+        self._shrink()
 
     def get_max_lifetime(self) -> float:
         """Seconds that a statement is kept; 0: for ever."""
@@ -96,13 +102,13 @@ class StatementCache:
         self.max_lifetime = new_lifetime
         self._stop()
         now = self._loop.time()
-        self._expiry = OrderedDict((query, now + new_lifetime) for query in self._entries if new_lifetime)
+        self._expiry = OrderedDict((query, now + new_lifetime) for query in self.entries if new_lifetime)
         self._arm()
 
     def clear(self) -> None:
         """Drop all entries."""
-        plans = list(self._entries.values())
-        self._entries.clear()
+        plans = list(self.entries.values())
+        self.entries.clear()
         self._expiry.clear()
         self._stop()
         for plan in plans:

@@ -39,6 +39,8 @@ LAYERS: dict[str, list[str]] = {
     "fastpg.sinks*": [*BASE, "fastpg.sinks*", "fastpg.codecs.codec", "fastpg.codecs._unknown", "fastpg.protocol",
                       "fastpg.protocol.row", "fastpg.protocol.record", "fastpg.protocol.backend"],
     "fastpg.client": [*BASE, "fastpg.protocol*"],
+    "fastpg.call": ["fastpg.client", "fastpg.protocol.operation", "fastpg.protocol.row", "fastpg.sinks.record",
+                    "fastpg.codecs._unknown"],
     "fastpg._conninfo": [*BASE, *PARAMETERS],
     "fastpg._params": [*BASE, *PARAMETERS],
     "fastpg._passfile": [*BASE, *PARAMETERS],

@@ -18,3 +18,4 @@ class UnknownTypeError(InternalClientError):
         super().__init__(f"no codec for the types {', '.join(map(str, oids))}")
         self.oids = oids
         self.sink = sink
+        self.deadline: float | None = None  # loop time that the call has for it

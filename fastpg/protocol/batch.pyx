@@ -260,7 +260,7 @@ cdef class Batch(Operation):
         if tag == backend.BIND_COMPLETE:
             return expect_empty(tag, n)
         if tag == backend.COMMAND_COMPLETE:
-            item.status = item.statement.last_status = backend.parse_command_complete(p, n)
+            item.status = item.statement.ended(p, n)
         elif tag == backend.EMPTY_QUERY_RESPONSE or tag == backend.PORTAL_SUSPENDED and item.limit:
             expect_empty(tag, n)
         elif tag == backend.COPY_OUT_RESPONSE or tag == backend.COPY_IN_RESPONSE:

@@ -58,6 +58,7 @@ cdef class StatementPlan:
     cdef readonly tuple parameters      # CodecHandle a parameter
     cdef readonly RowPlan plan          # None when the statement returns no rows
     cdef readonly bytes last_status
+    cdef public unsigned long long used     # the statement cache's clock at its last use
     cdef Py_ssize_t parameter_count
     cdef bint unnamed                   # parsed anew with every Bind: others use the unnamed statement too
     cdef const Codec **codecs
@@ -67,6 +68,13 @@ cdef class StatementPlan:
 
     cdef int write_bind(self, Out *out, bytes portal, object args, Py_ssize_t element) except -1
     cdef int write_query(self, Out *out, object args, uint32_t limit) except -1
+    cdef bytes ended(self, const char *p, Py_ssize_t n)
+
+
+cdef enum Shape:
+    SHAPE_SINK = 0          # the result of an Execute is its sink's
+    SHAPE_FIRST = 1         # the first element of the sink's, None of an empty one
+    SHAPE_STATUS = 2        # the status, '' when the statement was empty
 
 
 cdef class SimpleQuery(Operation):
@@ -88,9 +96,9 @@ cdef class Execute(Operation):
     cdef int portal_step            # PORTAL_*
     cdef bint suspended
     cdef bint answered              # the server has told how it ended
+    cdef int shape                  # SHAPE_*
 
-    @staticmethod
-    cdef Execute new(StatementPlan statement, object args, RowSink sink, object waiter, uint32_t limit)
+    cdef int conclude(self) except -1
 
 cdef enum:
     PORTAL_UNNAMED = 0

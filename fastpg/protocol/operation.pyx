@@ -4,6 +4,7 @@
 # expect raises ProtocolError and the connection is closed. May import: wire, codec, frontend, backend, row, exceptions.
 
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
+from libc.string cimport memcmp
 
 from fastpg.codecs.codec cimport Codec, CodecHandle
 from fastpg.protocol cimport backend
@@ -138,6 +139,13 @@ cdef class StatementPlan:
         p = results
         out_bytes(out, p, len(results))
         return out_end_message(out, at, FASTPG_MAX_MESSAGE)
+
+    cdef bytes ended(self, const char *p, Py_ssize_t n):
+        # CommandComplete. Most executions of a statement end with the tag of the last one.
+        cdef bytes last = self.last_status
+        if last is None or len(last) != n - 1 or p[n - 1] != 0 or memcmp(<const char *>last, p, n - 1) != 0:
+            last = self.last_status = backend.parse_command_complete(p, n)
+        return last
 
     cdef int write_query(self, Out *out, object args, uint32_t limit) except -1:  # no-cython-lint
         # Bind, Execute, Sync with the bytes built once; the length word of Bind covers what stands before 'E'.
@@ -321,16 +329,6 @@ cdef class Execute(Operation):
         self.portal = portal
         self.portal_step = step
 
-    @staticmethod
-    cdef Execute new(StatementPlan statement, object args, RowSink sink, object waiter, uint32_t limit):
-        cdef Execute self = Execute.__new__(Execute)
-        self.statement = statement
-        self.args = args
-        self.sink = sink
-        self.waiter = waiter
-        self.limit = limit
-        return self
-
     @property
     def is_suspended(self) -> bool:
         """The portal may have more rows."""
@@ -365,7 +363,7 @@ cdef class Execute(Operation):
             self.answered = self.portal_step == PORTAL_BIND
             return expect_empty(tag, n)
         if tag == backend.COMMAND_COMPLETE:
-            self.status = self.statement.last_status = backend.parse_command_complete(p, n)
+            self.status = self.statement.ended(p, n)
             self.answered = True
         elif tag == backend.PORTAL_SUSPENDED:
             expect_empty(tag, n)
@@ -394,14 +392,28 @@ cdef class Execute(Operation):
         return 0
 
     cdef int on_ready(self) except -1:
-        if self.error is None and not self.answered:
-            return raise_unanswered(self)
-        if self.error is None and not self.discard:
-            try:
-                self.result = self.sink.finish()
-            except Exception as error:
-                self.error = error
+        if self.error is None:
+            if not self.answered:
+                return raise_unanswered(self)
+            if not self.discard:
+                self.conclude()
         return self.deliver()
+
+    cdef int conclude(self) except -1:
+        # What the sink has, in the shape that the caller wants.
+        if self.shape == SHAPE_STATUS:
+            self.result = self.status.decode() if self.status is not None else ""
+            return 0
+        try:
+            result = self.sink.finish()
+        except Exception as error:
+            self.error = error
+            return 0
+        if self.shape == SHAPE_FIRST:
+            self.result = (<list>result)[0] if result else None
+        else:
+            self.result = result
+        return 0
 
 
 cdef class ExecuteMany(Operation):

@@ -24,11 +24,14 @@ ctypedef PyObject *(*raw_decode_fn)(const Codec *self, const char *p, Py_ssize_t
 
 cdef class RecordSink(RowSink):
     """A list of records. record_class: Record or a subclass. keep=False: the rows are checked and dropped."""
-    cdef object record_class
-    cdef bint keep
-    cdef list result
-    cdef list kept              # rows as they came, from the first one that holds an unknown type on
-    cdef object unknown         # its UnknownTypeError
+
+    @staticmethod
+    cdef RecordSink make(object record_class):
+        cdef RecordSink self = RecordSink.__new__(RecordSink)
+        self.record_class = record_class
+        self.keep = True
+        self.result = []
+        return self
 
     def __init__(self, record_class, *, keep=True):
         self.record_class = Record if record_class is None else record_class
@@ -132,12 +135,12 @@ cdef int decode_records(object record_class, RowPlan plan, list result, const ch
 
 cdef class ValueSink(RowSink):
     """One column of the first row; None when there is no row. column: index or name."""
-    cdef object column
-    cdef Py_ssize_t index
-    cdef bint filled
-    cdef object value
-    cdef bytes kept             # the value as it came, when it holds an unknown type
-    cdef object unknown         # its UnknownTypeError
+
+    @staticmethod
+    cdef ValueSink make(object column):
+        cdef ValueSink self = ValueSink.__new__(ValueSink)
+        self.column = column
+        return self
 
     def __init__(self, column=0):
         self.column = column

@@ -427,7 +427,7 @@ class Rig:
         gc.collect()
         await connection.fetchval("SELECT 1")
         names = {row[0] for row in await connection.fetch("SELECT name FROM pg_prepared_statements")}
-        known = {plan.name.decode() for plan in connection._cache._entries.values()}
+        known = {plan.name.decode() for plan in connection._cache.entries.values()}
         assert names == known, "the server's statements are not those of the cache"
         assert not connection.is_closed()
 
