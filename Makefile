@@ -41,11 +41,14 @@ fuzz: build                  ## under ASan and UBSan: 10^6 malformed inputs a co
 	$(PY) -m tools.sanitize fuzz
 	$(PY) -m pytest -q --hypothesis-profile=fuzz --no-server tests/protocol tests/codecs
 
-bench: build                 ## instructions (with valgrind), then time, beside asyncpg and the floors
+$(VENV)/.bench: $(VENV)/.ready requirements-bench.txt
+	$(PY) -m pip install --quiet -r requirements-bench.txt
+	touch $@
+
+# BENCH="--quick", BENCH="--check", BENCH="fetchval pool10": see bench/README.md
+bench: build $(VENV)/.bench  ## time and (with valgrind) instructions beside the peers and the floors
 	$(PY) bench/setup.py --quiet build_ext --inplace
-	$(PY) -m bench.instructions
-	$(PY) -m bench.arrays
-	$(PY) -m bench.run
+	$(PY) -m bench $(BENCH)
 
 gen: $(VENV)/.ready          ## tables from tools/data
 	for script in tools/gen_*.py; do $(PY) $$script || exit 1; done

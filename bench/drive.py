@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""Run one subject's work so many times and end: what bench.instructions counts.
+"""Do one subject's works between marks: what bench.instructions counts.
 
-    python -m bench.drive fastpg wide 4 postgresql://...
+    python -m bench.drive fastpg postgresql://... wide:2 fetchval:2000
+
+Prints a line of each work that was done, in order; between its two marks are so many steps.
 """
 
 from __future__ import annotations
@@ -9,20 +11,37 @@ from __future__ import annotations
 import gc
 import sys
 
-from bench.workloads import new_event_loop, subject
+from bench.drivers import driver
+from bench.mark import mark
+from bench.server import new_event_loop
+from bench.works import WORKS
 
 
-async def main(name: str, work: str, times: int, dsn: str) -> None:
-    """Connect, warm up, do the work."""
-    step, close = await subject(name, dsn, work)
-    await step()
-    gc.collect()
-    gc.disable()        # when the collector happens to run is not part of anybody's cost
-    for _ in range(times):
-        await step()
-    await close()
+async def main(subject: str, dsn: str, works: list[str]) -> None:
+    """Warm up, mark, do the work, mark."""
+    import fastpg
+
+    admin = await fastpg.connect(dsn)
+    for text in works:
+        name, _, steps = text.partition(":")
+        step = await driver(subject, dsn).step(WORKS[name])
+        if step is None:
+            continue
+        await step.run()
+        await step.run()
+        if WORKS[name].table:
+            await admin.execute(f"TRUNCATE {WORKS[name].table}")
+        gc.collect()
+        gc.disable()  # when the collector happens to run is not part of anybody's cost
+        mark()
+        for _ in range(int(steps)):
+            await step.run()
+        mark()
+        gc.enable()
+        await step.close()
+        print(name, flush=True)
+    await admin.close()
 
 
 if __name__ == "__main__":
-    loop = new_event_loop()
-    loop.run_until_complete(main(sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4]))
+    new_event_loop().run_until_complete(main(sys.argv[1], sys.argv[2], sys.argv[3:]))
