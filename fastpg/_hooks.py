@@ -72,7 +72,7 @@ class ProtocolMeta(type):
 class PreparedStatementState:
     """A prepared statement as the Protocol takes it."""
 
-    __slots__ = ("_connection", "_sink", "plan", "record_class", "same_columns")
+    __slots__ = ("_connection", "_sink", "plan", "record_class", "row_factory", "same_columns")
 
     def __init__(
         self, connection: Any, plan: StatementPlan, record_class: type | None = None, sink: Any = None
@@ -81,6 +81,7 @@ class PreparedStatementState:
         self._sink = sink
         self.plan = plan
         self.record_class = record_class
+        self.row_factory: Any = None
         self.same_columns = True  # the table of a COPY has them, and no others
 
     @property
@@ -96,7 +97,7 @@ class PreparedStatementState:
     def _make_sink(self) -> Any:
         if self._sink is not None:
             return self._sink
-        return RecordSink(self.record_class or self._connection._record_class)
+        return self._connection._sink(self.record_class, self.row_factory)
 
 
 class Protocol(metaclass=ProtocolMeta):
@@ -262,6 +263,13 @@ _PROTOCOL = {
 }
 
 
+def row_options(record_class: type | None, row_factory: Any) -> dict[str, Any]:
+    """Keywords for _execute() and _executemany(), which may be somebody's with asyncpg's parameters alone."""
+    return {"record_class": record_class} if row_factory is None else {
+        "record_class": record_class, "row_factory": row_factory,
+    }  # fmt: skip
+
+
 class HookMixin:
     """The part of Connection that tools written for asyncpg reach into."""
 
@@ -276,11 +284,11 @@ class HookMixin:
         _log: Any
         _protocol: Protocol
         _query_loggers: Any
-        _record_class: type
 
         def _is_stale(self, error: exceptions.PostgresError) -> bool: ...
         def _left(self, deadline: float | None) -> float: ...
         def _section(self) -> Any: ...
+        def _sink(self, record_class: type | None, row_factory: Any) -> Any: ...
         async def _ready(self, timeout: float | None) -> float | None: ...
         async def _run(
             self, query: str, args: tuple[Any, ...], limit: int, sink: Any, timeout: float | None
@@ -323,13 +331,15 @@ class HookMixin:
         return_status: bool = False,
         ignore_custom_codec: bool = False,
         record_class: type | None = None,
+        row_factory: Any = None,
     ) -> Any:
         if not self._rerouted:
-            sink = RecordSink(record_class or self._record_class)
+            sink = self._sink(record_class, row_factory)
             plan, rows = await self._run(query, tuple(args), limit, sink, timeout)
             return (rows, plan.last_status, True) if return_status else rows
 
         async def execute(statement: Any, timeout: float | None) -> Any:
+            statement.row_factory = row_factory
             return await self._protocol.bind_execute(statement, args, "", limit, return_status, timeout)
 
         running = self._do_execute(query, execute, timeout, record_class=record_class)
@@ -343,13 +353,15 @@ class HookMixin:
         timeout: float | None,
         return_rows: bool = False,
         record_class: type | None = None,
+        row_factory: Any = None,
     ) -> Any:
         if not self._rerouted:
-            sink = RecordSink(record_class or self._record_class) if return_rows else RecordSink(None, keep=False)
+            sink = self._sink(record_class, row_factory) if return_rows else RecordSink(None, keep=False)
             rows = await self._run_all(query, args, sink, timeout)
             return rows if return_rows else None
 
         async def execute(statement: Any, timeout: float | None) -> Any:
+            statement.row_factory = row_factory
             return await self._protocol.bind_execute_many(statement, args, "", timeout, return_rows)
 
         result, _ = await self._do_execute(query, execute, timeout, record_class=record_class)

@@ -84,13 +84,13 @@ def value(Client client not None, query, tuple args, column, timeout):
 def rows(Client client not None, query, tuple args, record_class, uint32_t limit, timeout):
     """The Future of all rows, or with a limit of 1 of the first or None; None: not in one step.
 
-    record_class: of the rows, or a sink that gives them.
+    record_class: of the rows, or a sink whose again() gives the one to use.
     """
     cdef RowSink sink
     if type(query) is not str:
         return None
     if isinstance(record_class, RowSink):
-        sink = record_class
+        sink = record_class.again()
     else:
         sink = RecordSink.make(record_class)
     return start(client, query, args, sink, SHAPE_FIRST if limit == 1 else SHAPE_SINK, limit, timeout)

@@ -15,10 +15,11 @@ from typing import Any
 
 from fastpg import _copy, _server, _shapes, call, connect_utils, cursor, exceptions, transaction
 from fastpg._cancel import send_cancel
-from fastpg._hooks import HookMeta, HookMixin, PreparedStatementState, Protocol
+from fastpg._hooks import HookMeta, HookMixin, PreparedStatementState, Protocol, row_options
 from fastpg._listeners import ListenerMixin
 from fastpg._query_log import LoggedQuery as LoggedQuery
 from fastpg._query_log import QueryLogMixin, logged
+from fastpg._row_factory import check_exclusive, new_sink, row_sink
 from fastpg._server import ServerCapabilities as ServerCapabilities
 from fastpg._types import TypeCodecMixin, record_maker
 from fastpg.client import ClientProtocol
@@ -36,6 +37,7 @@ from fastpg.protocol.record import Record, check_record_class
 from fastpg.protocol.row import RowPlan
 from fastpg.protocol.session import Session
 from fastpg.settings import ConnectionSettings, parse_server_version
+from fastpg.sinks.base import ListSink
 from fastpg.sinks.record import RecordSink, ValueSink
 from fastpg.statement_cache import StatementCache
 from fastpg.types import ServerVersion
@@ -57,6 +59,7 @@ class ClientConfiguration:
     close_timeout: float
     eager_begin: bool
     session: WireSession
+    row_factory: Any = None
 
 
 def check_limits(sizes: dict[str, Any], command_timeout: Any) -> float | None:
@@ -107,7 +110,7 @@ class Connection(TypeCodecMixin, HookMixin, ListenerMixin, QueryLogMixin, metacl
 
     __slots__ = (
         "__weakref__", "_addr", "_cache", "_client", "_closed", "_config", "_identity", "_loop", "_params",
-        "_pool_release_ctr", "_protocol", "_query_loggers", "_record_class", "_registry", "_server_caps",
+        "_pool_release_ctr", "_protocol", "_query_loggers", "_record_class", "_registry", "_rows", "_server_caps",
         "_source_traceback", "_top_xact", "_transport",
     )  # fmt: skip
 
@@ -127,6 +130,9 @@ class Connection(TypeCodecMixin, HookMixin, ListenerMixin, QueryLogMixin, metacl
         self._config = config
         self._params = params
         self._record_class: type = config.record_class
+        self._rows: type | ListSink = config.record_class  # what new_sink() takes
+        if getattr(config, "row_factory", None) is not None:
+            self._rows = row_sink(config.row_factory, config.record_class)
         self._top_xact: transaction.Transaction | None = None
         self._pool_release_ctr = 0  # what was made before a release is not usable after it
         self._closed = False
@@ -176,12 +182,21 @@ class Connection(TypeCodecMixin, HookMixin, ListenerMixin, QueryLogMixin, metacl
         return status
 
     async def fetch(
-        self, query: str, *args: Any, timeout: float | None = None, record_class: type | None = None
-    ) -> list[Any]:
-        """Run a query; its rows. timeout in seconds."""
+        self, query: str, *args: Any, timeout: float | None = None, record_class: type | None = None,
+        row_factory: Any = None,
+    ) -> list[Any]:  # fmt: skip
+        """Run a query; its rows. timeout in seconds.
+
+        row_factory: what a row is: "record", "tuple", "dict", a class that takes the columns as keyword arguments, or
+        a function of the columns' names that returns a function of the values (a tuple of them). None: what the
+        connection was made with, records by default. record_class: a class of records, instead of a row_factory.
+        """
         if self._hooked:
-            return await self._execute(query, args, 0, timeout, record_class=record_class)  # type: ignore[no-any-return]
-        waiter = call.rows(self._client, query, args, record_class or self._record_class, 0, timeout)
+            return await self._execute(  # type: ignore[no-any-return]
+                query, args, 0, timeout, **row_options(record_class, row_factory)
+            )
+        rows = record_class or self._rows if row_factory is None else self._rows_of(record_class, row_factory)
+        waiter = call.rows(self._client, query, args, rows, 0, timeout)
         if waiter is not None:
             try:
                 return await waiter  # type: ignore[no-any-return]
@@ -191,18 +206,19 @@ class Connection(TypeCodecMixin, HookMixin, ListenerMixin, QueryLogMixin, metacl
                     raise
             if mending is not AGAIN:
                 return await mending  # type: ignore[no-any-return]
-        sink = RecordSink(record_class or self._record_class)
-        result: list[Any] = (await self._run(query, args, 0, sink, timeout))[1]
+        result: list[Any] = (await self._run(query, args, 0, new_sink(rows), timeout))[1]
         return result
 
     async def fetchrow(
-        self, query: str, *args: Any, timeout: float | None = None, record_class: type | None = None
-    ) -> Any:
-        """The first row, or None."""
+        self, query: str, *args: Any, timeout: float | None = None, record_class: type | None = None,
+        row_factory: Any = None,
+    ) -> Any:  # fmt: skip
+        """The first row, or None. See :meth:`fetch`."""
         if self._hooked:
-            rows = await self._execute(query, args, 1, timeout, record_class=record_class)
-            return rows[0] if rows else None
-        waiter = call.rows(self._client, query, args, record_class or self._record_class, 1, timeout)
+            found = await self._execute(query, args, 1, timeout, **row_options(record_class, row_factory))
+            return found[0] if found else None
+        rows = record_class or self._rows if row_factory is None else self._rows_of(record_class, row_factory)
+        waiter = call.rows(self._client, query, args, rows, 1, timeout)
         if waiter is not None:
             try:
                 return await waiter
@@ -211,11 +227,10 @@ class Connection(TypeCodecMixin, HookMixin, ListenerMixin, QueryLogMixin, metacl
                 if mending is None:
                     raise
             if mending is not AGAIN:
-                rows = await mending
-                return rows[0] if rows else None
-        sink = RecordSink(record_class or self._record_class)
-        rows = (await self._run(query, args, 1, sink, timeout))[1]
-        return rows[0] if rows else None
+                found = await mending
+                return found[0] if found else None
+        found = (await self._run(query, args, 1, new_sink(rows), timeout))[1]
+        return found[0] if found else None
 
     async def fetchval(self, query: str, *args: Any, column: int | str = 0, timeout: float | None = None) -> Any:
         """One value of the first row, or None when there is no row."""
@@ -242,11 +257,14 @@ class Connection(TypeCodecMixin, HookMixin, ListenerMixin, QueryLogMixin, metacl
         *,
         timeout: float | None = None,
         record_class: type | None = None,
+        row_factory: Any = None,
     ) -> list[Any]:
-        """Run the query once for each element of args; all rows in one list."""
+        """Run the query once for each element of args; all rows in one list. See :meth:`fetch`."""
         if self._hooked:
-            return await self._executemany(query, args, timeout, True, record_class)  # type: ignore[no-any-return]
-        result: list[Any] = await self._run_all(query, args, RecordSink(record_class or self._record_class), timeout)
+            return await self._executemany(  # type: ignore[no-any-return]
+                query, args, timeout, True, **row_options(record_class, row_factory)
+            )
+        result: list[Any] = await self._run_all(query, args, self._sink(record_class, row_factory), timeout)
         return result
 
     @logged
@@ -260,15 +278,20 @@ class Connection(TypeCodecMixin, HookMixin, ListenerMixin, QueryLogMixin, metacl
             await self._run_all(command, args, RecordSink(None, keep=False), timeout)
 
     async def prepare(
-        self, query: str, *, name: str | None = None, timeout: float | None = None, record_class: type | None = None
-    ) -> PreparedStatement:
-        """Prepare a statement on the server. name: its name there; generated when None."""
+        self, query: str, *, name: str | None = None, timeout: float | None = None, record_class: type | None = None,
+        row_factory: Any = None,
+    ) -> PreparedStatement:  # fmt: skip
+        """Prepare a statement on the server. name: its name there; generated when None.
+
+        record_class, row_factory: what its rows are, see :meth:`fetch`.
+        """
+        rows = self._rows_of(record_class, row_factory)
         limit = await self._ready(timeout)
         if name is None:
             name = self._get_unique_id("stmt") if self._config.statement_cache_size else ""
         with self._section():
             plan = await self._prepare_plan(name, query, limit)
-        return PreparedStatement(self, query, plan, record_class)
+        return PreparedStatement(self, query, plan, rows)
 
     def cursor(
         self,
@@ -277,10 +300,15 @@ class Connection(TypeCodecMixin, HookMixin, ListenerMixin, QueryLogMixin, metacl
         prefetch: int | None = None,
         timeout: float | None = None,
         record_class: type | None = None,
+        row_factory: Any = None,
     ) -> cursor.CursorFactory:
-        """A cursor, inside a transaction: await it, or iterate with ``async for`` (prefetch rows a round trip)."""
+        """A cursor, inside a transaction: await it, or iterate with ``async for`` (prefetch rows a round trip).
+
+        record_class, row_factory: what its rows are, see :meth:`fetch`.
+        """
         self._check_open()
-        return cursor.CursorFactory(self, query, None, args, prefetch, timeout, record_class)
+        rows = self._rows_of(record_class, row_factory)
+        return cursor.CursorFactory(self, query, None, args, prefetch, timeout, rows)
 
     def transaction(
         self, *, isolation: str | None = None, readonly: bool = False, deferrable: bool = False
@@ -394,6 +422,16 @@ class Connection(TypeCodecMixin, HookMixin, ListenerMixin, QueryLogMixin, metacl
                 return AGAIN
         return None
 
+    def _rows_of(self, record_class: type | None, row_factory: Any) -> type | ListSink:
+        """What new_sink() takes for the rows of a call; when that does not say, it is the connection's own."""
+        if row_factory is None:
+            return record_class or self._rows
+        check_exclusive(record_class, row_factory)
+        return row_sink(row_factory, self._record_class)
+
+    def _sink(self, record_class: type | None, row_factory: Any) -> ListSink:
+        return new_sink(self._rows_of(record_class, row_factory))
+
     async def _run_query(
         self, query: str, args: tuple[Any, ...], limit: int, sink: Any, timeout: float | None
     ) -> tuple[StatementPlan, Any]:
@@ -452,7 +490,7 @@ class Connection(TypeCodecMixin, HookMixin, ListenerMixin, QueryLogMixin, metacl
             raise
         except Exception as error:
             refused = isinstance(error, exceptions.PostgresError) and not first.bound
-            unsent = isinstance(error, (exceptions.DataError, exceptions.InterfaceError)) and not first.phase
+            unsent = not first.phase  # an encoder or a row factory has refused: perhaps only the guess
             if refused or unsent or first.stale:
                 _shapes.forget(self._shape_key(query))
                 if first.parsed:
@@ -881,6 +919,7 @@ async def connect(
     direct_tls: bool | None = None,
     connection_class: type[Connection] = Connection,
     record_class: type[Record] = Record,
+    row_factory: Any = None,
     server_settings: dict[str, str] | None = None,
     target_session_attrs: Any = None,
     krbsrvname: str | None = None,
@@ -896,6 +935,8 @@ async def connect(
     (``sslmode=``, ``application_name=`` ...), and from the ``PG*`` environment, the password and the service file.
     timeout: seconds from name resolution to ready, all hosts together (60 unless connect_timeout is given).
     connect_timeout: seconds for each address; the next host is tried after that.
+    record_class, row_factory: what rows are, where a call does not say: a class of records, or what
+    :meth:`Connection.fetch` takes as row_factory.
     security="strict": refuse everything that is not verified and encrypted.
     eager_begin: send BEGIN and SAVEPOINT when a transaction starts, not along with its first statement.
 
@@ -908,6 +949,9 @@ async def connect(
             f"connection_class is expected to be a subclass of fastpg.Connection, got {connection_class!r}"
         )
     check_record_class(record_class)
+    check_exclusive(record_class, row_factory)
+    if row_factory is not None:
+        row_sink(row_factory)
     command_timeout = check_limits(
         {
             "statement_cache_size": statement_cache_size,
@@ -947,6 +991,7 @@ async def connect(
         close_timeout=security.close_timeout,
         eager_begin=bool(eager_begin),
         session=session,
+        row_factory=row_factory,
     )
     wire = Session(session.parameters, session.tx_status)
     wire.backend_pid = session.backend_pid

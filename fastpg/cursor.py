@@ -8,12 +8,13 @@ from collections.abc import Generator
 from typing import TYPE_CHECKING, Any
 
 from fastpg import exceptions
+from fastpg._row_factory import new_sink
 from fastpg._stale import check_stale
-from fastpg.sinks.record import RecordSink
 
 if TYPE_CHECKING:
     from fastpg.connection import Connection
     from fastpg.protocol.operation import StatementPlan
+    from fastpg.sinks.base import ListSink
 
 PREFETCH = 50
 SHOWN = 120  # characters of a query in a repr()
@@ -24,10 +25,15 @@ def short(query: str) -> str:
     return query if len(query) <= SHOWN else query[:SHOWN] + "..."
 
 
+def given(row_factory: Any) -> tuple[Any, ...]:
+    """For what may be replaced by a function with asyncpg's parameters: nothing more than those, when none is given."""
+    return () if row_factory is None else (row_factory,)
+
+
 class CursorFactory:
     """What ``connection.cursor()`` gives: await it for a Cursor, or iterate over it with ``async for``."""
 
-    __slots__ = ("_args", "_connection", "_prefetch", "_query", "_record_class", "_releases", "_state", "_timeout")
+    __slots__ = ("_args", "_connection", "_prefetch", "_query", "_releases", "_rows", "_state", "_timeout")
 
     def __init__(
         self,
@@ -37,7 +43,7 @@ class CursorFactory:
         args: tuple[Any, ...],
         prefetch: int | None,
         timeout: float | None,
-        record_class: type | None,
+        rows: type | ListSink,
     ) -> None:
         if prefetch is not None and prefetch <= 0:
             raise exceptions.InterfaceError("prefetch argument must be greater than zero")
@@ -47,13 +53,13 @@ class CursorFactory:
         self._args = args
         self._prefetch = prefetch
         self._timeout = timeout
-        self._record_class = record_class
+        self._rows = rows  # what new_sink() takes
         self._releases = connection._pool_release_ctr
 
     def __aiter__(self) -> CursorIterator:
         check_stale(type(self).__name__, "__aiter__", self._connection, self._releases)
         return CursorIterator(
-            self._connection, self._query, self._state, self._args, self._record_class,
+            self._connection, self._query, self._state, self._args, self._rows,
             self._prefetch or PREFETCH, self._timeout,
         )  # fmt: skip
 
@@ -62,14 +68,14 @@ class CursorFactory:
         if self._prefetch is not None:
             raise exceptions.InterfaceError("prefetch argument can only be specified for iterable cursor")
         return Cursor(
-            self._connection, self._query, self._state, self._args, self._record_class
+            self._connection, self._query, self._state, self._args, self._rows
         )._init(self._timeout).__await__()  # fmt: skip
 
 
 class BaseCursor:
     """A portal, made at the first use."""
 
-    __slots__ = ("_args", "_connection", "_exhausted", "_portal", "_query", "_record_class", "_releases", "_state")
+    __slots__ = ("_args", "_connection", "_exhausted", "_portal", "_query", "_releases", "_rows", "_state")
 
     def __init__(
         self,
@@ -77,13 +83,13 @@ class BaseCursor:
         query: str,
         state: StatementPlan | None,
         args: tuple[Any, ...],
-        record_class: type | None,
+        rows: type | ListSink,
     ) -> None:
         self._connection = connection
         self._query = query
         self._state = state
         self._args = args
-        self._record_class = record_class
+        self._rows = rows  # what new_sink() takes
         self._portal: bytes | None = None
         self._exhausted = False
         self._releases = connection._pool_release_ctr
@@ -105,15 +111,15 @@ class BaseCursor:
         await self._bind(timeout)
         return await self._fetch(n, timeout)
 
-    async def _exec(self, n: int, timeout: float | None) -> list[Any]:
-        return await self._fetch(n, timeout)
+    async def _exec(self, n: int, timeout: float | None, row_factory: Any = None) -> list[Any]:
+        return await self._fetch(n, timeout, row_factory)
 
-    async def _fetch(self, limit: int, timeout: float | None) -> list[Any]:
+    async def _fetch(self, limit: int, timeout: float | None, row_factory: Any = None) -> list[Any]:
         if self._portal is None or self._state is None:
             raise exceptions.InterfaceError("cursor does not have an open portal")
         if self._exhausted:
             return []
-        sink = RecordSink(self._record_class or self._connection._record_class)
+        sink = new_sink(self._rows) if row_factory is None else self._connection._sink(None, row_factory)
         rows: list[Any]
         rows, suspended = await self._connection._run_portal(
             self._state, None, self._portal, 2, limit, sink, timeout
@@ -144,11 +150,11 @@ class CursorIterator(BaseCursor):
         query: str,
         state: StatementPlan | None,
         args: tuple[Any, ...],
-        record_class: type | None,
+        rows: type | ListSink,
         prefetch: int,
         timeout: float | None,
     ) -> None:
-        super().__init__(connection, query, state, args, record_class)
+        super().__init__(connection, query, state, args, rows)
         self._buffer: deque[Any] = deque()
         self._prefetch = prefetch
         self._timeout = timeout
@@ -177,17 +183,20 @@ class Cursor(BaseCursor):
         await self._bind(timeout)
         return self
 
-    async def fetch(self, n: int, *, timeout: float | None = None) -> list[Any]:
-        """The next n rows; fewer at the end."""
+    async def fetch(self, n: int, *, timeout: float | None = None, row_factory: Any = None) -> list[Any]:
+        """The next n rows; fewer at the end. timeout in seconds.
+
+        row_factory: what a row is, as :meth:`Connection.fetch` takes it; None: what the cursor was made with.
+        """
         self._check_ready("fetch")
         if n <= 0:
             raise exceptions.InterfaceError("n must be greater than zero")
-        return await self._exec(n, timeout)
+        return await self._exec(n, timeout, *given(row_factory))
 
-    async def fetchrow(self, *, timeout: float | None = None) -> Any:
-        """The next row, or None at the end."""
+    async def fetchrow(self, *, timeout: float | None = None, row_factory: Any = None) -> Any:
+        """The next row, or None at the end. See :meth:`fetch`."""
         self._check_ready("fetchrow")
-        rows = await self._exec(1, timeout)
+        rows = await self._exec(1, timeout, *given(row_factory))
         return rows[0] if rows else None
 
     async def forward(self, n: int, *, timeout: float | None = None) -> int:

@@ -13,10 +13,12 @@ class Pipeline:
     ) -> bool: ...
     def execute(self, query: str, *args: Any, timeout: float | None = None) -> asyncio.Future[str]: ...
     def fetch(
-        self, query: str, *args: Any, timeout: float | None = None, record_class: type | None = None
+        self, query: str, *args: Any, timeout: float | None = None, record_class: type | None = None,
+        row_factory: Any = None,
     ) -> asyncio.Future[list[Any]]: ...
     def fetchrow(
-        self, query: str, *args: Any, timeout: float | None = None, record_class: type | None = None
+        self, query: str, *args: Any, timeout: float | None = None, record_class: type | None = None,
+        row_factory: Any = None,
     ) -> asyncio.Future[Any]: ...
     def fetchval(
         self, query: str, *args: Any, column: int | str = 0, timeout: float | None = None
@@ -31,4 +33,5 @@ class Pipeline:
         *,
         timeout: float | None = None,
         record_class: type | None = None,
+        row_factory: Any = None,
     ) -> asyncio.Future[list[Any]]: ...

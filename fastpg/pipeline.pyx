@@ -19,7 +19,7 @@ from fastpg.codecs._unknown import UnknownTypeError
 from fastpg.exceptions import (
     InterfaceError, NotExecutedError, PostgresError, UnsupportedClientFeatureError, annotate,
 )
-from fastpg.sinks.record import RecordSink, ValueSink
+from fastpg.sinks.record import ValueSink
 
 cdef enum:
     NEW = 0
@@ -49,7 +49,7 @@ cdef class Call:
 cdef class Pipeline:
     """``async with connection.pipeline() as p:`` - the methods send at once and return a Future of the result.
 
-    See :meth:`fastpg.Connection.pipeline`.
+    See :meth:`fastpg.Connection.pipeline`; for the arguments, the methods of Connection.
     """
 
     cdef Client client
@@ -102,13 +102,13 @@ cdef class Pipeline:
         """Run one statement: the Future of its status."""
         return self.add(query, args, None, None, 0, timeout)
 
-    def fetch(self, str query not None, *args, timeout=None, record_class=None):
+    def fetch(self, str query not None, *args, timeout=None, record_class=None, row_factory=None):
         """The Future of all rows."""
-        return self.add(query, args, None, self.sink(record_class), 0, timeout)
+        return self.add(query, args, None, self.sink(record_class, row_factory), 0, timeout)
 
-    def fetchrow(self, str query not None, *args, timeout=None, record_class=None):
+    def fetchrow(self, str query not None, *args, timeout=None, record_class=None, row_factory=None):
         """The Future of the first row, or of None."""
-        return self.add(query, args, None, FirstRow(self.sink(record_class)), 1, timeout)
+        return self.add(query, args, None, FirstRow(self.sink(record_class, row_factory)), 1, timeout)
 
     def fetchval(self, str query not None, *args, column=0, timeout=None):
         """The Future of one value of the first row, or of None."""
@@ -118,9 +118,9 @@ cdef class Pipeline:
         """Run a command once for each element of args: the Future of None."""
         return self.add(command, None, args, RowSink(), 0, timeout)
 
-    def fetchmany(self, str query not None, args, *, timeout=None, record_class=None):
+    def fetchmany(self, str query not None, args, *, timeout=None, record_class=None, row_factory=None):
         """Run a query once for each element of args: the Future of all rows."""
-        return self.add(query, None, args, self.sink(record_class), 0, timeout)
+        return self.add(query, None, args, self.sink(record_class, row_factory), 0, timeout)
 
     def __getattr__(self, name):
         if name in REFUSED:
@@ -131,8 +131,8 @@ cdef class Pipeline:
         state = {NEW: "new", OPEN: "open", LEAVING: "leaving", OVER: "over"}[self.state]
         return f"<Pipeline {state}{' atomic' if self.atomic else ''}, {len(self.results)} statements>"
 
-    cdef RowSink sink(self, record_class):
-        return RecordSink(record_class or self.connection._record_class)
+    cdef RowSink sink(self, record_class, row_factory):
+        return self.connection._sink(record_class, row_factory)
 
     # ------------------------------------------------------------------- calling
 

@@ -24,6 +24,8 @@ from typing import Any
 
 from fastpg import connection, exceptions
 from fastpg._holders import HolderQueue
+from fastpg._hooks import row_options
+from fastpg._row_factory import check_exclusive, row_sink
 from fastpg._startup import Deadline
 from fastpg.protocol.operation import SimpleQuery
 from fastpg.protocol.record import Record
@@ -316,7 +318,7 @@ class Pool:
         "__weakref__", "_acquire_timeout", "_closed", "_closing", "_connect", "_connect_args", "_connect_kwargs",
         "_connection_class", "_fast_reset", "_generation", "_holders", "_init", "_initialized", "_initializing",
         "_initsize", "_loop", "_maintenance_task", "_max_inactive", "_max_lifetime", "_max_queries", "_maxsize",
-        "_minsize", "_queue", "_record_class", "_releases", "_reset", "_setup", "_thread",
+        "_minsize", "_queue", "_record_class", "_releases", "_reset", "_row_factory", "_setup", "_thread",
     )  # fmt: skip
 
     def __init__(
@@ -334,6 +336,7 @@ class Pool:
         loop: asyncio.AbstractEventLoop | None,
         connection_class: type,
         record_class: type,
+        row_factory: Any = None,
         acquire_timeout: float | None = None,
         max_lifetime: float | None = None,
         **connect_kwargs: Any,
@@ -364,6 +367,10 @@ class Pool:
             )
         if not isinstance(record_class, type) or not issubclass(record_class, Record):
             raise TypeError(f"record_class is expected to be a subclass of fastpg.Record, got {record_class}")
+        check_exclusive(record_class, row_factory)
+        if row_factory is not None:
+            row_sink(row_factory)
+            connect_kwargs["row_factory"] = row_factory
         self._loop = asyncio.get_event_loop() if loop is None else loop
         self._thread = threading.get_ident()
         self._initsize, self._minsize, self._maxsize = init_size, min_size, max_size
@@ -373,7 +380,7 @@ class Pool:
         self._acquire_timeout = acquire_timeout
         self._connect = connection.connect if connect is None else connect
         self._setup, self._init, self._reset = setup, init, reset
-        self._connection_class, self._record_class = connection_class, record_class
+        self._connection_class, self._record_class, self._row_factory = connection_class, record_class, row_factory
         self._fast_reset = (
             getattr(connection_class, "reset", None) is ORIGINAL_RESET
             and getattr(connection_class, "_reset", None) is ORIGINAL_CLEAN_UP
@@ -420,6 +427,8 @@ class Pool:
     def set_connect_args(self, dsn: str | None = None, **connect_kwargs: Any) -> None:
         """Parameters for connections made from now on; those of today live on (see expire_connections())."""
         self._connect_args, self._connect_kwargs = (dsn,), connect_kwargs
+        if self._row_factory is not None:
+            connect_kwargs.setdefault("row_factory", self._row_factory)
 
     def resize(self, *, min_size: int | None = None, max_size: int | None = None) -> None:
         """Change the sizes; None keeps one. Borrowed connections above max_size end when they are released."""
@@ -702,10 +711,13 @@ class Pool:
         await self._call("executemany", command, args, timeout=timeout)
 
     async def fetch(
-        self, query: str, *args: Any, timeout: float | None = None, record_class: type | None = None
-    ) -> list[Any]:
+        self, query: str, *args: Any, timeout: float | None = None, record_class: type | None = None,
+        row_factory: Any = None,
+    ) -> list[Any]:  # fmt: skip
         """Connection.fetch() on a borrowed connection."""
-        rows: list[Any] = await self._call("fetch", query, *args, timeout=timeout, record_class=record_class)
+        rows: list[Any] = await self._call(
+            "fetch", query, *args, timeout=timeout, **row_options(record_class, row_factory)
+        )
         return rows
 
     async def fetchval(self, query: str, *args: Any, column: int | str = 0, timeout: float | None = None) -> Any:
@@ -713,17 +725,20 @@ class Pool:
         return await self._call("fetchval", query, *args, column=column, timeout=timeout)
 
     async def fetchrow(
-        self, query: str, *args: Any, timeout: float | None = None, record_class: type | None = None
-    ) -> Any:
+        self, query: str, *args: Any, timeout: float | None = None, record_class: type | None = None,
+        row_factory: Any = None,
+    ) -> Any:  # fmt: skip
         """Connection.fetchrow() on a borrowed connection."""
-        return await self._call("fetchrow", query, *args, timeout=timeout, record_class=record_class)
+        return await self._call("fetchrow", query, *args, timeout=timeout, **row_options(record_class, row_factory))
 
     async def fetchmany(
         self, query: str, args: Iterable[Sequence[Any]], *, timeout: float | None = None,
-        record_class: type | None = None,
+        record_class: type | None = None, row_factory: Any = None,
     ) -> list[Any]:  # fmt: skip
         """Connection.fetchmany() on a borrowed connection."""
-        rows: list[Any] = await self._call("fetchmany", query, args, timeout=timeout, record_class=record_class)
+        rows: list[Any] = await self._call(
+            "fetchmany", query, args, timeout=timeout, **row_options(record_class, row_factory)
+        )
         return rows
 
     async def copy_from_table(
@@ -840,6 +855,7 @@ def create_pool(
     loop: asyncio.AbstractEventLoop | None = None,
     connection_class: type = connection.Connection,
     record_class: type = Record,
+    row_factory: Any = None,
     **connect_kwargs: Any,
 ) -> Pool:
     """A pool of connections: await it, or ``async with``.
@@ -848,13 +864,15 @@ def create_pool(
     there can be. max_queries: operations until a connection is replaced. max_inactive_connection_lifetime: seconds an
     idle connection above min_size lives, 0 for ever. connect: a coroutine function instead of :func:`connect`. init:
     called with each new connection; setup: with each borrowed one; reset: with each released one, instead of the reset
-    query. acquire_timeout: seconds acquire() waits unless told otherwise (None: without limit). max_lifetime: seconds
-    until a connection is replaced, shortened at random by up to a tenth. Everything else goes to connect().
+    query. record_class, row_factory: what rows are, as connect() takes them. acquire_timeout: seconds acquire() waits
+    unless told otherwise (None: without limit). max_lifetime: seconds until a connection is replaced, shortened at
+    random by up to a tenth. Everything else goes to connect().
 
     Raises ValueError and TypeError for bad parameters; awaiting it raises what connect() raises.
     """
     return Pool(
         dsn, init_size=init_size, min_size=min_size, max_size=max_size, max_queries=max_queries,
         max_inactive_connection_lifetime=max_inactive_connection_lifetime, connect=connect, setup=setup, init=init,
-        reset=reset, loop=loop, connection_class=connection_class, record_class=record_class, **connect_kwargs,
+        reset=reset, loop=loop, connection_class=connection_class, record_class=record_class,
+        row_factory=row_factory, **connect_kwargs,
     )  # fmt: skip

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from fastpg import cursor, exceptions
+from fastpg._row_factory import new_sink
 from fastpg._stale import check_stale
 from fastpg.sinks.record import RecordSink, ValueSink
 from fastpg.types import Attribute, Type
@@ -15,19 +16,20 @@ from fastpg.types import Attribute, Type
 if TYPE_CHECKING:
     from fastpg.connection import Connection
     from fastpg.protocol.operation import StatementPlan
+    from fastpg.sinks.base import ListSink
 
 
 class PreparedStatement:
     """A server-side prepared statement of one connection; made by :meth:`Connection.prepare`."""
 
-    __slots__ = ("__weakref__", "_closed", "_connection", "_last_status", "_query", "_record_class", "_releases",
+    __slots__ = ("__weakref__", "_closed", "_connection", "_last_status", "_query", "_releases", "_rows",
                  "_state")  # fmt: skip
 
-    def __init__(self, connection: Connection, query: str, state: StatementPlan, record_class: type | None) -> None:
+    def __init__(self, connection: Connection, query: str, state: StatementPlan, rows: type | ListSink) -> None:
         self._connection = connection
         self._query = query
         self._state = state
-        self._record_class = record_class
+        self._rows = rows  # what new_sink() takes
         self._last_status: bytes | None = None
         self._closed = False
         self._releases = connection._pool_release_ctr
@@ -63,24 +65,29 @@ class PreparedStatement:
             for name, column in zip(plan.names, plan.columns, strict=True)
         )
 
-    async def fetch(self, *args: Any, timeout: float | None = None) -> list[Any]:
-        """Run with these arguments; a list of records. timeout in seconds."""
-        result: list[Any] = await self._run("fetch", args, 0, RecordSink(self._records), timeout)
+    async def fetch(self, *args: Any, timeout: float | None = None, row_factory: Any = None) -> list[Any]:
+        """Run with these arguments; its rows. timeout in seconds.
+
+        row_factory: what a row is, as :meth:`Connection.fetch` takes it; None: what the statement was prepared with.
+        """
+        result: list[Any] = await self._run("fetch", args, 0, self._sink(row_factory), timeout)
         return result
 
-    async def fetchrow(self, *args: Any, timeout: float | None = None) -> Any:
-        """The first row, or None."""
-        rows = await self._run("fetchrow", args, 1, RecordSink(self._records), timeout)
+    async def fetchrow(self, *args: Any, timeout: float | None = None, row_factory: Any = None) -> Any:
+        """The first row, or None. See :meth:`fetch`."""
+        rows = await self._run("fetchrow", args, 1, self._sink(row_factory), timeout)
         return rows[0] if rows else None
 
     async def fetchval(self, *args: Any, column: int | str = 0, timeout: float | None = None) -> Any:
         """One value of the first row, or None when there is none."""
         return await self._run("fetchval", args, 1, ValueSink(column), timeout)
 
-    async def fetchmany(self, args: Iterable[Sequence[Any]], *, timeout: float | None = None) -> list[Any]:
-        """Run once for each element; all rows in one list."""
+    async def fetchmany(
+        self, args: Iterable[Sequence[Any]], *, timeout: float | None = None, row_factory: Any = None
+    ) -> list[Any]:
+        """Run once for each element; all rows in one list. See :meth:`fetch`."""
         self._check_open("fetchmany")
-        result: list[Any] = await self._connection._run_many(self._state, args, RecordSink(self._records), timeout)
+        result: list[Any] = await self._connection._run_many(self._state, args, self._sink(row_factory), timeout)
         return result
 
     async def executemany(self, args: Iterable[Sequence[Any]], *, timeout: float | None = None) -> None:
@@ -89,11 +96,14 @@ class PreparedStatement:
         await self._connection._run_many(self._state, args, RecordSink(None, keep=False), timeout)
         self._last_status = self._state.last_status
 
-    def cursor(self, *args: Any, prefetch: int | None = None, timeout: float | None = None) -> cursor.CursorFactory:
-        """A cursor over the rows: await it, or iterate over it with ``async for``."""
+    def cursor(
+        self, *args: Any, prefetch: int | None = None, timeout: float | None = None, row_factory: Any = None
+    ) -> cursor.CursorFactory:
+        """A cursor over the rows: await it, or iterate over it with ``async for``. row_factory: see :meth:`fetch`."""
         self._check_open("cursor")
         return cursor.CursorFactory(
-            self._connection, self._query, self._state, args, prefetch, timeout, self._record_class
+            self._connection, self._query, self._state, args, prefetch, timeout,
+            self._rows if row_factory is None else self._connection._rows_of(None, row_factory),
         )
 
     async def explain(self, *args: Any, analyze: bool = False) -> Any:
@@ -109,9 +119,8 @@ class PreparedStatement:
         finally:
             await transaction.rollback()
 
-    @property
-    def _records(self) -> type | None:
-        return self._record_class or self._connection._record_class
+    def _sink(self, row_factory: Any) -> ListSink:
+        return new_sink(self._rows) if row_factory is None else self._connection._sink(None, row_factory)
 
     async def _run(self, method: str, args: tuple[Any, ...], limit: int, sink: Any, timeout: float | None) -> Any:
         self._check_open(method)

@@ -52,6 +52,7 @@ LAYERS: dict[str, list[str]] = {
     "fastpg._shapes": [],
     "fastpg._types": ["*"],
     "fastpg._alias": ["*"],
+    "fastpg._row_factory": [*BASE, "fastpg.sinks*", "fastpg.protocol.record"],
     "fastpg._hooks": [*BASE, "fastpg.client", "fastpg._copy", "fastpg.protocol*", "fastpg.settings", "fastpg.sinks*"],
     "fastpg._cancel": ["fastpg.exceptions*", "fastpg.connect", "fastpg._startup"],
     "fastpg._copy_sql": [],

@@ -40,4 +40,10 @@ static inline void fastpg_record_set(PyObject *record, Py_ssize_t i, PyObject *v
     ((fastpg_Record *)record)->items[i] = value;
 }
 
+/* Where the values of a new record go: as many references as it has columns, each stored once. */
+static inline PyObject **fastpg_record_items(PyObject *record)
+{
+    return ((fastpg_Record *)record)->items;
+}
+
 #endif

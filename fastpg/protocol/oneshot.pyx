@@ -62,6 +62,9 @@ cdef class FirstExecute(Execute):
         self.statement.write_query(out, self.args, self.limit)
         self.args = None
         self.syncs = 1
+        if self.statement.plan is not None:
+            # As things are, once more when the server has described it: a sink that has to refuse does so in time.
+            self.sink.begin(self.statement.plan)
         return FILL_DONE
 
     cdef int on_rows(self, const char *p, const char *end) except -1:
@@ -104,6 +107,10 @@ cdef class FirstExecute(Execute):
                     "cached statement plan is invalid due to a database schema or configuration change"))
         if plan is not guess.plan:
             self.statement = StatementPlan(guess.query, guess.name, guess.parameter_oids, guess.parameters, plan)
-        if plan is not None:
-            self.sink.begin(plan)
+        if plan is not None and plan is not guess.plan:
+            try:
+                self.sink.begin(plan)
+            except Exception as error:
+                # The server runs the statement all the same; what it answers is read, and nobody gets it.
+                return self.on_error(error)
         return 0

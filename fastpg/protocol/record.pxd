@@ -7,6 +7,8 @@ from cpython.object cimport PyObject
 cdef extern from "record.h" nogil:
     # Set the value of a column of a new record, once. Steals the reference to `value`; no checks.
     void record_set "fastpg_record_set"(PyObject *record, Py_ssize_t i, PyObject *value)
+    # Where the values of a new record go, for a loop that stores each of them once.
+    PyObject **record_items "fastpg_record_items"(PyObject *record)
 
 
 # A new record of `cls` (Record or a subclass), as wide as its RecordDescriptor, without values: set them all, with

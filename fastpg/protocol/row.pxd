@@ -7,7 +7,7 @@ from fastpg.codecs.codec cimport Codec
 
 
 cdef class RowPlan:
-    """How the rows of one statement are read. Immutable; shared by every execution of the statement."""
+    """How the rows of one statement are read. Shared by every execution of the statement."""
     cdef Py_ssize_t count               # columns
     cdef const Codec **codecs           # one a column, borrowed from handles
     cdef readonly tuple handles         # CodecHandle a column
@@ -16,6 +16,10 @@ cdef class RowPlan:
     cdef readonly object descriptor     # RecordDescriptor of the names
     cdef readonly bint atomic           # no value can be part of a reference cycle
     cdef bytes formats                  # the result-format section of Bind, count included
+    cdef dict derived                   # what sinks have worked out: id of a factory -> (factory, what was made)
+
+    # make(factory, names), called once for each factory that is in use.
+    cdef object derive(self, object factory, object make)
 
 
 cdef class RowSink:

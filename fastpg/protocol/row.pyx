@@ -9,6 +9,9 @@ from fastpg.wire cimport load_u16
 from fastpg.exceptions import ProtocolError, UnrepresentableValueError
 from fastpg.protocol.record import RecordDescriptor
 
+cdef enum:
+    MAX_DERIVED = 8
+
 
 cdef class RowPlan:
     """How the rows of one statement are read.
@@ -41,9 +44,19 @@ cdef class RowPlan:
             if not handle.codec.flags & CODEC_ATOMIC:
                 self.atomic = False
         self.formats = format_section(formats)
+        self.derived = {}
 
     def __dealloc__(self):
         PyMem_Free(self.codecs)
+
+    cdef object derive(self, object factory, object make):
+        # By identity: a factory need not be hashable. A program that makes a new one for each query fills no memory.
+        found = self.derived.get(id(factory))
+        if found is None:
+            if len(self.derived) >= MAX_DERIVED:
+                self.derived.clear()
+            found = self.derived[id(factory)] = factory, make(factory, self.names)
+        return found[1]
 
     @property
     def kinds(self) -> tuple:

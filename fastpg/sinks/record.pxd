@@ -2,14 +2,12 @@
 # Rows as Records, and single values.
 
 from fastpg.protocol.row cimport RowSink
+from fastpg.sinks.base cimport ListSink
 
 
-cdef class RecordSink(RowSink):
+cdef class RecordSink(ListSink):
     cdef object record_class
     cdef bint keep
-    cdef list result
-    cdef list kept              # rows as they came, from the first one that holds an unknown type on
-    cdef object unknown         # its UnknownTypeError
 
     @staticmethod
     cdef RecordSink make(object record_class)

@@ -2,11 +2,10 @@
 from typing import Any
 
 from fastpg.protocol.row import RowSink
+from fastpg.sinks.base import ListSink
 
-class RecordSink(RowSink):
+class RecordSink(ListSink):
     def __init__(self, record_class: type | None, *, keep: bool = True) -> None: ...
-    def again(self) -> RecordSink: ...
-    def resume(self) -> list[Any]: ...
 
 class ValueSink(RowSink):
     def __init__(self, column: int | str = 0) -> None: ...

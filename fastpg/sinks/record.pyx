@@ -1,28 +1,20 @@
 # SPDX-License-Identifier: MIT
-# Rows as Records, and single values. May import: wire, codec, row, record.
+# Rows as Records, and single values. May import: wire, codec, row, record, base.
 
 from cpython.object cimport PyObject
-from cpython.ref cimport Py_INCREF
 from libc.stdint cimport int32_t
 
-from fastpg.codecs.codec cimport KIND_FLOAT8, KIND_INT4, KIND_INT8, Codec
-from fastpg.protocol.record cimport record_new, record_set
+from fastpg.codecs.codec cimport Codec
+from fastpg.protocol.record cimport record_items, record_new
 from fastpg.protocol.row cimport RowPlan, RowSink, raise_in_row, raise_truncated, raise_wrong_size, row_fields
-from fastpg.wire cimport load_f64, load_i32, load_i64, load_u16
+from fastpg.sinks.base cimport ListSink, decode_row
+from fastpg.wire cimport load_i32
 
 from fastpg.codecs._unknown import UnknownTypeError
 from fastpg.protocol.record import Record
 
-cdef extern from "Python.h":
-    PyObject *PyLong_FromLong(long value) except NULL
-    PyObject *PyLong_FromLongLong(long long value) except NULL
-    PyObject *PyFloat_FromDouble(double value) except NULL
 
-# A decoder as it is in C: the new reference goes into the record without being counted up and down.
-ctypedef PyObject *(*raw_decode_fn)(const Codec *self, const char *p, Py_ssize_t n) except NULL
-
-
-cdef class RecordSink(RowSink):
+cdef class RecordSink(ListSink):
     """A list of records. record_class: Record or a subclass. keep=False: the rows are checked and dropped."""
 
     @staticmethod
@@ -30,107 +22,32 @@ cdef class RecordSink(RowSink):
         cdef RecordSink self = RecordSink.__new__(RecordSink)
         self.record_class = record_class
         self.keep = True
-        self.result = []
         return self
 
     def __init__(self, record_class, *, keep=True):
         self.record_class = Record if record_class is None else record_class
         self.keep = keep
-        self.result = []
 
     def again(self):
-        """A fresh sink of the same kind, for a second try."""
-        return RecordSink(self.record_class, keep=self.keep)
+        """A fresh sink of the same kind: for a second try, or for another query."""
+        cdef RecordSink fresh = RecordSink.make(self.record_class)
+        fresh.keep = self.keep
+        return fresh
 
     cdef int rows(self, const char *p, const char *end) except -1:
-        cdef Py_ssize_t column = 0
-        cdef Py_ssize_t before
-        if not self.keep:
-            return 0
-        if self.kept is not None:
-            self.kept.append(p[:end - p])
-            return 0
-        before = len(self.result)
-        try:
-            decode_records(self.record_class, self.plan, self.result, p, end, &column)
-        except UnknownTypeError as error:
-            del self.result[before:]
-            self.kept = [p[:end - p]]
-            self.unknown = error
-        except Exception as error:
-            raise_in_row(self.plan, column, error)
+        return ListSink.rows(self, p, end) if self.keep else 0
+
+    cdef int decode(self, const char *p, const char *end, Py_ssize_t *column) except -1:
+        cdef RowPlan plan = self.plan
+        cdef list result = self.result
+        cdef bint track = not plan.atomic
+        record_class = self.record_class
+        descriptor = plan.descriptor
+        while p < end:
+            record = record_new(record_class, descriptor, track)
+            p = decode_row(plan, p, record_items(<PyObject *>record), column)
+            result.append(record)
         return 0
-
-    cdef object finish(self):
-        if self.unknown is not None:
-            raise UnknownTypeError(*self.unknown.oids, sink=self)
-        result, self.result = self.result, []
-        return result
-
-    def resume(self):
-        """Go on with the rows that were kept, now that their types are known; the result, or UnknownTypeError again."""
-        cdef bytes data
-        cdef const char *p
-        kept, self.kept, self.unknown = self.kept, None, None
-        for data in kept:
-            p = data
-            self.rows(p, p + len(data))
-        return self.finish()
-
-
-cdef inline PyObject *decode_field(const Codec *codec, const char *p, Py_ssize_t n) except NULL:
-    # The three kinds of which results are widest, without the call through the pointer.
-    if codec.kind == KIND_INT4:
-        return PyLong_FromLong(load_i32(p))
-    if codec.kind == KIND_FLOAT8:
-        return PyFloat_FromDouble(load_f64(p))
-    if codec.kind == KIND_INT8:
-        return PyLong_FromLongLong(load_i64(p))
-    return (<raw_decode_fn>codec.decode)(codec, p, n)
-
-
-cdef int decode_records(object record_class, RowPlan plan, list result, const char *p, const char *end,
-                        Py_ssize_t *column) except -1:
-    # The hot loop. `column` tells where it was when it raised.
-    cdef const Codec **codecs = plan.codecs
-    cdef Py_ssize_t i, count = plan.count
-    cdef bint track = not plan.atomic
-    cdef const char *row_end
-    cdef const char *head
-    cdef const Codec *codec
-    cdef int32_t n
-    descriptor = plan.descriptor
-    while p < end:
-        row_end = p + 1 + load_i32(p + 1)
-        p += 5
-        if row_end - p < 2 or load_u16(p) != count:
-            head = p                # a pointer to `p` itself would keep it out of a register
-            row_fields(plan, &head, row_end)
-        p += 2
-        record = record_new(record_class, descriptor, track)
-        for i in range(count):
-            if row_end - p < 4:
-                raise_truncated("DataRow")
-            n = load_i32(p)
-            p += 4
-            if n < 0:
-                if n != -1:
-                    raise_truncated("DataRow")
-                Py_INCREF(None)
-                record_set(<PyObject *>record, i, <PyObject *>None)
-                continue
-            codec = codecs[i]
-            if n > row_end - p:
-                raise_truncated("DataRow")
-            if n != codec.size and codec.size >= 0:
-                raise_wrong_size(codec, n)
-            column[0] = i
-            record_set(<PyObject *>record, i, decode_field(codec, p, n))
-            p += n
-        if p != row_end:
-            raise_truncated("DataRow")
-        result.append(record)
-    return 0
 
 
 cdef class ValueSink(RowSink):

@@ -1,0 +1,8 @@
+# SPDX-License-Identifier: MIT
+from collections.abc import Callable
+from typing import Any
+
+from fastpg.sinks.base import ListSink
+
+class DictSink(ListSink):
+    def __init__(self, factory: Any = None, check: Callable[[Any, tuple[str, ...]], None] | None = None) -> None: ...
