@@ -273,4 +273,7 @@ cdef object nested_record_decode(const Codec *self, const char *p, Py_ssize_t n)
 
 
 cdef int record_encode(const Codec *self, Out *out, object value) except -1:
-    raise UnsupportedClientFeatureError("input of anonymous composite types is not supported")
+    raise UnsupportedClientFeatureError(
+        "input of anonymous composite types is not supported",
+        hint=("Consider declaring an explicit composite type and using it to cast the argument."),
+        detail="PostgreSQL does not implement anonymous composite type input.")

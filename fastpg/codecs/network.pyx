@@ -52,11 +52,15 @@ cdef int put_address(Out *out, object address, int bits, bint is_cidr) except -1
     return out_end_value(out, at)
 
 
+cdef object as_address(object value):
+    return int(value) if isinstance(value, bool) else value     # a bool is no int to what packs an address
+
+
 cdef int inet_encode(const Codec *self, Out *out, object value) except -1:
     if isinstance(value, (IPv4Network, IPv6Network)):
         return put_address(out, value.network_address, value.prefixlen, False)
     if not isinstance(value, (IPv4Address, IPv6Address)):
-        value = ipaddress.ip_interface(value)
+        value = ipaddress.ip_interface(as_address(value))
     if isinstance(value, (IPv4Interface, IPv6Interface)):
         return put_address(out, value.ip, value.network.prefixlen, False)
     return put_address(out, value, value.max_prefixlen, False)
@@ -64,7 +68,7 @@ cdef int inet_encode(const Codec *self, Out *out, object value) except -1:
 
 cdef int cidr_encode(const Codec *self, Out *out, object value) except -1:
     if not isinstance(value, (IPv4Network, IPv6Network)):
-        value = ipaddress.ip_network(value)
+        value = ipaddress.ip_network(as_address(value))
     return put_address(out, value.network_address, value.prefixlen, True)
 
 

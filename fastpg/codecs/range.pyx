@@ -2,9 +2,10 @@
 # Ranges and multiranges over any bound type (wire form in range_send and multirange_send); in their text form
 # (range_out, multirange_out) where the bound's codec is a text codec. May import: wire, codec, types.
 
-from fastpg.types import BitString, Path, Range
+from collections.abc import Sequence
 
-from cpython.sequence cimport PySequence_Check
+from fastpg.types import Range
+
 from libc.stdint cimport int32_t, uint32_t
 
 from fastpg.codecs.codec cimport (
@@ -134,7 +135,7 @@ cdef object multirange_decode(const Codec *self, const char *p, Py_ssize_t n):
 
 
 cdef list ranges_of(object value):
-    if not PySequence_Check(value) or isinstance(value, (BitString, Path)):
+    if not isinstance(value, Sequence):
         raise TypeError(f"expected a sequence (got type {type(value).__name__!r})")
     return list(value)
 

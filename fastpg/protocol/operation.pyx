@@ -205,7 +205,7 @@ cdef int raise_wrong_count(Py_ssize_t expected, Py_ssize_t given) except -1:
 cdef int raise_bad_argument(Py_ssize_t i, Py_ssize_t element, object value, object error) except -1:
     where = f"${i + 1}" if element < 0 else f"${i + 1} in element #{element} of executemany() sequence"
     if isinstance(error, InterfaceError):
-        raise InterfaceError(f"query argument {where}: {error}") from error
+        raise error.with_msg(f"query argument {where}: {error.args[0] if error.args else ''}") from None
     try:
         shown = repr(value)
     except Exception:
