@@ -509,7 +509,10 @@ class Connection(TypeCodecMixin, HookMixin, ListenerMixin, QueryLogMixin, metacl
 
     def _keep_first(self, first: FirstExecute) -> None:
         plan = first.statement
-        _shapes.put(self._shape_key(plan.query), (plan.parameter_oids, plan.plan.columns if plan.plan else None))
+        columns = plan.plan.columns if plan.plan else None
+        if first.replanned:
+            plan = self._plan(plan.name.decode(), plan.query, plan.parameter_oids, columns)
+        _shapes.put(self._shape_key(plan.query), (plan.parameter_oids, columns))
         if plan.name:
             self._cache.put(plan.query, plan)
 
@@ -886,11 +889,13 @@ class Connection(TypeCodecMixin, HookMixin, ListenerMixin, QueryLogMixin, metacl
             self._loop.call_soon_threadsafe(client.abort)
 
 
-def _replan(registry: Registry, columns: tuple[Any, ...]) -> RowPlan | None:
+def _replan(registry: Registry, columns: tuple[Any, ...]) -> RowPlan:
     # Of the registry alone: an operation must not keep a forgotten connection alive.
-    if registry.missing([column[3] for column in columns]):
-        return None
-    handles = tuple([registry.lookup_or_text(column[3]) for column in columns])
+    missing = registry.missing([column[3] for column in columns])
+    # The types of new columns may be new too: their values wait until they have been introspected.
+    handles = tuple([
+        registry.late(column[3], missing) if missing else registry.lookup_or_text(column[3]) for column in columns
+    ])
     return RowPlan(columns, handles, registry.encoding or "utf-8")
 
 

@@ -13,7 +13,7 @@ class FirstExecute(Execute):
         statement: StatementPlan,
         args: Any,
         sink: RowSink,
-        replan: Callable[[tuple[Any, ...]], RowPlan | None],
+        replan: Callable[[tuple[Any, ...]], RowPlan],
         limit: int = 0,
         waiter: Any = None,
     ) -> None: ...
@@ -23,3 +23,5 @@ class FirstExecute(Execute):
     def bound(self) -> bool: ...
     @property
     def stale(self) -> bool: ...
+    @property
+    def replanned(self) -> bool: ...

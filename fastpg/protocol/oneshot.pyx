@@ -42,15 +42,17 @@ cdef class FirstExecute(Execute):
     """Parse, Describe, Bind, Execute, Sync: a statement whose plan is a guess. The result is the sink's.
 
     The parameter types are the plan's by Parse. The rows are those that the server describes: when they are others,
-    replan(columns) gives the RowPlan for them and `statement` becomes another one. None when it cannot: they are not
-    read then, and the error is InvalidCachedStatementError.
+    replan(columns) gives the RowPlan for them and `statement` becomes another one. Rows that come in other formats than
+    theirs are not read, and the error is InvalidCachedStatementError.
     """
 
     cdef object replan
     cdef readonly bint parsed           # the server has the statement
     cdef readonly bint bound            # and has begun to run it
     cdef readonly bint stale            # the rows are others than `statement` says
+    cdef readonly bint replanned        # `statement` is not the one that was guessed
     cdef bint described
+    cdef bint misread                   # the guess asks for the rows in wrong formats
 
     def __init__(self, StatementPlan statement, args, sink, replan, limit=0, waiter=None):
         Execute.__init__(self, statement, args, sink, waiter, limit)
@@ -88,6 +90,10 @@ cdef class FirstExecute(Execute):
             return self.rows_are(None)
         if tag == backend.BIND_COMPLETE and self.described:
             self.bound = True
+            if self.misread:
+                self.stale = True
+                return self.on_error(InvalidCachedStatementError(
+                    "cached statement plan is invalid due to a database schema or configuration change"))
         elif not self.bound:
             return self.unexpected(tag)
         return Execute.on_message(self, tag, p, n)
@@ -100,12 +106,12 @@ cdef class FirstExecute(Execute):
             plan = None
         elif plan is None or columns != plan.columns:
             plan = self.replan(columns)
-            if plan is None or plan.formats != (guess.plan.formats if guess.plan is not None else b"\0\0"):
-                # The rows come in the formats of the guess: some values could not be read.
-                self.stale = True
-                return self.on_error(InvalidCachedStatementError(
-                    "cached statement plan is invalid due to a database schema or configuration change"))
+            if plan.formats != (guess.plan.formats if guess.plan is not None else b"\0\0"):
+                # The rows would come in the formats of the guess, unless it is refused for their number.
+                self.misread = True
+                return 0
         if plan is not guess.plan:
+            self.replanned = True
             self.statement = StatementPlan(guess.query, guess.name, guess.parameter_oids, guess.parameters, plan)
         if plan is not None and plan is not guess.plan:
             try:

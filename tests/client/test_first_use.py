@@ -107,6 +107,38 @@ async def test_rows_in_another_format(tapped: tuple[Wiretap, Any, Any]) -> None:
     assert await watched.fetch("SELECT * FROM t") == [("$1.00",)]
 
 
+async def test_rows_of_types_made_since(tapped: tuple[Wiretap, Any, Any]) -> None:
+    tap, other, watched = tapped
+    types = "DROP TYPE IF EXISTS hue, pair; CREATE TYPE hue AS ENUM ('red'); CREATE TYPE pair AS (a int, h hue);"
+    query = "SELECT 'red'::hue AS h, '(1,red)'::pair AS p, 5 AS n, ARRAY['red']::hue[] AS hs FROM generate_series(1, 2)"
+    rows = [("red", (1, "red"), 5, ["red"])] * 2
+    await other.execute(types)
+    assert await other.fetch(query) == rows
+    assert await watched.fetchval("SELECT 'red'::hue || ''") == "red"
+    assert await watched.fetchval("SELECT 'red'::hue") == "red", "what it knows from the other"
+    await other.execute(types)
+    tap.clear()
+    assert await watched.fetch(query) == rows
+    assert tap.round_trips == 2, "the second introspects"
+    assert await watched.fetch(query) == rows, "from the cache, with the right plan"
+    assert tap.round_trips == 3
+    await other.execute(types)
+    assert await other.fetchval("SELECT '(1,red)'::pair") == (1, "red")
+    await other.execute(types)
+    assert await watched.fetchval("SELECT '(1,red)'::pair") == (1, "red")
+
+
+async def test_another_number_of_columns_in_other_formats(tapped: tuple[Wiretap, Any, Any]) -> None:
+    """The server refuses the guess for the number of its formats, before it runs anything."""
+    _, other, watched = tapped
+    insert = "INSERT INTO t VALUES (1, '$1') RETURNING *"
+    await other.execute("CREATE TABLE t (a int, m money)")
+    assert await other.fetch(insert) == [(1, "$1.00")]
+    await other.execute("DROP TABLE t; CREATE TABLE t (a int, t text, m money)")
+    assert await watched.fetch(insert) == [(1, "$1", None)]
+    assert await watched.fetchval("SELECT count(*) FROM t") == 1
+
+
 async def test_other_parameters_than_guessed(tapped: tuple[Wiretap, Any, Any]) -> None:
     _, other, watched = tapped
     await other.execute("CREATE TABLE t (a int)")
