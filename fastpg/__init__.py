@@ -7,6 +7,7 @@ from __future__ import annotations
 from fastpg import compat as compat
 from fastpg import connresource as connresource
 from fastpg import utils as utils
+from fastpg._type_codecs import TypeCodec
 from fastpg.connection import Connection, connect
 from fastpg.exceptions import *  # noqa: F403
 from fastpg.exceptions import __all__ as _exceptions
@@ -45,5 +46,6 @@ def install_as_asyncpg() -> None:
 
 __all__ = [
     "Attribute", "BitString", "Box", "Circle", "Connection", "Line", "LineSegment", "Path", "Point", "Polygon", "Pool",
-    "Range", "Record", "ServerVersion", "Type", "connect", "create_pool", "install_as_asyncpg", *_exceptions,
+    "Range", "Record", "ServerVersion", "Type", "TypeCodec", "connect", "create_pool", "install_as_asyncpg",
+    *_exceptions,
 ]  # fmt: skip

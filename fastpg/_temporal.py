@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Values of PostgreSQL's date and time types that plain Python has no equal for.
 
-`infinity` decodes to a value that equals the largest (smallest) date or datetime, and goes back as infinity; a plain
-9999-12-31 goes as itself. An interval with months equals a timedelta of 30 days a month, and keeps its months.
+`infinity` decodes to a value that equals the largest (smallest) date, datetime or timedelta, and goes back as infinity;
+a plain 9999-12-31 goes as itself. An interval with months equals a timedelta of 30 days a month, and keeps its months.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import datetime
 from typing import Any
 
-__all__ = ["Interval", "InfinityDate", "InfinityDatetime"]
+__all__ = ["InfinityDate", "InfinityDatetime", "InfinityInterval", "Interval"]
 
 
 class InfinityDate(datetime.date):
@@ -67,6 +67,23 @@ class Interval(datetime.timedelta):
         return Interval.make, self.interval
 
 
+class InfinityInterval(datetime.timedelta):
+    """The intervals `infinity` and `-infinity` of PostgreSQL 17; equal to timedelta.max and timedelta.min."""
+
+    __slots__ = ()
+
+    @property
+    def interval(self) -> tuple[int, int, int]:
+        """Months, days and microseconds as the server has them."""
+        return (2**31 - 1, 2**31 - 1, 2**63 - 1) if self.days > 0 else (-(2**31), -(2**31), -(2**63))
+
+    def __repr__(self) -> str:
+        return "<interval infinity>" if self.days > 0 else "<interval -infinity>"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return InfinityInterval, (self.days, self.seconds, self.microseconds)
+
+
 DATE_INFINITY = InfinityDate(9999, 12, 31)
 DATE_MINUS_INFINITY = InfinityDate(1, 1, 1)
 _LAST = (9999, 12, 31, 23, 59, 59, 999999)
@@ -74,3 +91,6 @@ TIMESTAMP_INFINITY = InfinityDatetime(*_LAST)
 TIMESTAMP_MINUS_INFINITY = InfinityDatetime(1, 1, 1)
 TIMESTAMPTZ_INFINITY = InfinityDatetime(*_LAST, tzinfo=datetime.timezone.utc)
 TIMESTAMPTZ_MINUS_INFINITY = InfinityDatetime(1, 1, 1, tzinfo=datetime.timezone.utc)
+_LONGEST, _SHORTEST = datetime.timedelta.max, datetime.timedelta.min
+INTERVAL_INFINITY = InfinityInterval(_LONGEST.days, _LONGEST.seconds, _LONGEST.microseconds)
+INTERVAL_MINUS_INFINITY = InfinityInterval(_SHORTEST.days, _SHORTEST.seconds, _SHORTEST.microseconds)

@@ -6,6 +6,9 @@ of its postmaster and its OID: a name, host or port may lead to another server a
 dropped database comes back under its name with other types under the same OIDs, and the system identifier is the same
 on a clone that has gone its own way since. A restart costs one introspection anew.
 
+Codecs that connect() was told of (codecs=) are set as soon as their types are known: the first connection to a database
+looks up all of their names with one query, the others go by what it has found.
+
 The identity costs no round trip. It comes with the first introspection, or, where others have introspected at the same
 address before, along with the first statement that is prepared.
 """
@@ -19,10 +22,11 @@ from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 from fastpg import _shapes, exceptions, introspection
+from fastpg._type_codecs import DeclaredCodecs, TypeCodec
 from fastpg.codecs._oids import NAMES
 from fastpg.codecs._unknown import UnknownTypeError
 from fastpg.codecs.codec import builtin_handle
-from fastpg.codecs.knowledge import TypeInfo, TypeKnowledge, knowledge_for
+from fastpg.codecs.knowledge import TypeInfo, TypeKnowledge, knowledge_for, known_at
 from fastpg.codecs.registry import ALIASES, Registry
 from fastpg.protocol.oneshot import OneShot
 from fastpg.protocol.record import Record, RecordDescriptor, make_record
@@ -58,6 +62,7 @@ class TypeCodecMixin:
         _addr: Any
         _cache: StatementCache
         _client: ClientProtocol
+        _declared: DeclaredCodecs
         _identity: Any  # None: not asked for; an operation: its answer is on the way; a key: known
         _loop: asyncio.AbstractEventLoop
         _params: Any
@@ -88,6 +93,7 @@ class TypeCodecMixin:
         tuple: date (days,), time (microseconds,), timetz (microseconds, seconds west of Greenwich), timestamp and
         timestamptz (microseconds,), interval (months, days, microseconds), days and microseconds of dates being
         counted from 2000-01-01; a composite type: its members, as a Record in the decoder.
+        Where encoder or decoder is None, the type's own codec does its work.
 
         Arrays, ranges, composites and domains over the type follow. Cached statements are dropped.
         Raises ValueError when there is no such type, InterfaceError when it or the format cannot have a codec.
@@ -97,8 +103,13 @@ class TypeCodecMixin:
             raise exceptions.InterfaceError(
                 f"invalid `format` argument, expected 'text', 'binary' or 'tuple', got {format!r}"
             )
-        oid, info = await self._find_type(typename, schema)
-        kind = info.kind if info is not None else self._registry.describe(oid)[1]
+        oid, _ = await self._find_type(typename, schema)
+        self._set_functions(oid, typename, schema, encoder, decoder, format)
+        self._declared.forget(schema, typename)
+        self._cache.clear()
+
+    def _set_functions(self, oid: int, name: str, schema: str, encoder: Any, decoder: Any, format: str) -> None:
+        kind = self._kind_of(oid)
         if kind == "domain":
             raise exceptions.UnsupportedClientFeatureError(
                 "custom codecs on domain types are not supported",
@@ -107,22 +118,25 @@ class TypeCodecMixin:
             )
         if kind not in ("scalar", "enum", "composite"):
             raise exceptions.InterfaceError(
-                f"cannot use custom codec on type {schema}.{typename}: "
-                "it is neither a scalar type nor a composite type"
+                f"cannot use custom codec on type {schema}.{name}: it is neither a scalar type nor a composite type"
             )
         if kind == "composite" and format != "tuple":
             raise exceptions.UnsupportedClientFeatureError(
                 "only tuple-format codecs can be used on composite types",
                 hint="Use set_type_codec(..., format='tuple'); the functions take and return a tuple of the members.",
             )
-        self._registry.set_python(oid, typename, encoder, decoder, format)
-        self._cache.clear()
+        self._registry.set_python(oid, name, encoder, decoder, format)
+
+    def _kind_of(self, oid: int) -> str:
+        info = self._registry.knowledge.get(oid) if builtin_handle(oid) is None else None
+        return info.kind if info is not None else self._registry.describe(oid)[1]
 
     async def reset_type_codec(self, typename: str, *, schema: str = "public") -> None:
         """Undo set_type_codec() and set_builtin_type_codec(). ValueError when there is no such type."""
         self._check_open()
         oid, _ = await self._find_type(typename, schema)
         self._registry.reset(oid)
+        self._declared.forget(schema, typename)
         self._cache.clear()
 
     async def set_builtin_type_codec(
@@ -139,17 +153,68 @@ class TypeCodecMixin:
             raise exceptions.InterfaceError(
                 f"invalid `format` argument, expected 'text' or 'binary', got {format!r}"
             )
-        oid, info = await self._find_type(typename, schema)
-        kind = info.kind if info is not None else self._registry.describe(oid)[1]
-        if kind not in ("scalar", "enum", "domain"):
-            raise exceptions.InterfaceError(f"cannot alias non-scalar type {schema}.{typename}")
-        self._registry.set_alias(oid, typename, codec_name, format)
+        oid, _ = await self._find_type(typename, schema)
+        self._set_builtin(oid, typename, schema, codec_name, format)
+        self._declared.forget(schema, typename)
         self._cache.clear()
+
+    def _set_builtin(self, oid: int, name: str, schema: str, codec_name: str, format: str | None) -> None:
+        if self._kind_of(oid) not in ("scalar", "enum", "domain"):
+            raise exceptions.InterfaceError(f"cannot alias non-scalar type {schema}.{name}")
+        self._registry.set_alias(oid, name, codec_name, format)
 
     async def reload_schema_state(self) -> None:
         """Forget all types and statements: the schema has changed. All connections to this database do."""
         self._check_open()
         self._forget_types()
+
+    # -------------------------------------------------------- codecs of connect()
+
+    async def _declare_codecs(self, deadline: float | None) -> None:
+        """Set the codecs that connect() was told of. Asks the server for types that nobody knows here."""
+        self._set_declared()
+        names = [(codec.schema, name) for name, codec in self._declared.pending]
+        candidates = known_at(self._type_address())
+        if names and not any(all(known.named(*key) for key in names) for known in candidates):
+            with self._section():
+                await self._find_declared(deadline)
+
+    def _set_declared(self) -> None:
+        """Set those of which the types are known, also when a type has another OID than before."""
+        declared = self._declared
+        for name, codec in declared.given:
+            key = codec.schema, name
+            oid = _BY_NAME.get(ALIASES.get(name, name)) if codec.schema == "pg_catalog" else None
+            if oid is None:
+                info = self._registry.knowledge.named(*key)
+                if info is None or self._registry.missing([info.oid]):
+                    continue
+                oid = info.oid
+            if declared.oids.get(key) != oid:
+                self._set_one(oid, name, codec)
+                declared.oids[key] = oid
+
+    def _set_one(self, oid: int, name: str, codec: TypeCodec) -> None:
+        try:
+            if codec.codec_name is not None:
+                self._set_builtin(oid, name, codec.schema, codec.codec_name, None)
+            else:
+                self._set_functions(oid, name, codec.schema, codec.encoder, codec.decoder, codec.format)
+        except exceptions.InterfaceError as error:
+            raise error.with_msg(f"codecs: type {codec.schema}.{name}: {error.args[0]}") from error
+
+    async def _find_declared(self, deadline: float | None) -> None:
+        """Look up the types of those that are left. Raises ValueError when there is no such type."""
+        pending = self._declared.pending
+        names = [name for name, _ in pending], [codec.schema for _, codec in pending]
+        rows = await self._query_types(introspection.TYPES_BY_NAME, names, self._left(deadline))
+        knowledge = self._adopt(rows)
+        found = [knowledge.named(codec.schema, name) for name, codec in pending]
+        await self._learn_members([info.oid for info in found if info is not None], deadline)
+        self._set_declared()
+        if self._declared.pending:
+            name, codec = self._declared.pending[0]
+            raise ValueError(f"unknown type: {codec.schema}.{name}, for which codecs has a codec")
 
     # ----------------------------------------------------------- introspection
 
@@ -165,7 +230,7 @@ class TypeCodecMixin:
             self._adopt(rows)
             for info in introspection.type_infos(rows):
                 if info.name == typename and info.schema == schema:
-                    await self._learn([info.oid], deadline)
+                    await self._learn_members([info.oid], deadline)
                     return info.oid, info
         raise ValueError(f"unknown type: {schema}.{typename}")
 
@@ -181,6 +246,13 @@ class TypeCodecMixin:
     async def _learn(self, oids: Iterable[int], deadline: float | None) -> None:
         """Introspect those of these types, and of their members, of which nothing is known."""
         wanted = list(oids)
+        if self._declared.pending and (
+            isinstance(self._identity, tuple) or any(builtin_handle(oid) is None for oid in wanted)
+        ):
+            await self._find_declared(deadline)
+        await self._learn_members(wanted, deadline)
+
+    async def _learn_members(self, wanted: list[int], deadline: float | None) -> None:
         asked: set[int] = set()
         for _ in range(ROUNDS):
             # One that the catalogs did not have is not asked for twice.
@@ -200,6 +272,8 @@ class TypeCodecMixin:
         if rows:
             knowledge = self._identify(rows[0]["started"], rows[0]["database"])
         knowledge.add(introspection.type_infos(rows), epoch if knowledge is before else None)
+        if self._declared.given:
+            self._set_declared()
         return knowledge
 
     def _identify(self, started: int, database: int) -> TypeKnowledge:
@@ -212,6 +286,8 @@ class TypeCodecMixin:
             self._identity = key
             self._registry.use(knowledge_for(key))
             self._registry.knowledge.watch(self)
+            if self._declared.given:
+                self._set_declared()
         return self._registry.knowledge
 
     def _type_address(self) -> Any:
@@ -263,10 +339,16 @@ class TypeCodecMixin:
         self._drop_type_caches()
         _shapes.clear()
         self._registry.knowledge.reload()
+        if not isinstance(self._identity, tuple):
+            # Which database it has, it does not know yet: those that it may be.
+            for knowledge in known_at(self._type_address()):
+                knowledge.reload()
 
     def _drop_type_caches(self) -> None:
         self._registry.clear()
         self._cache.clear()
+        # A type may be there again, under another OID.
+        self._declared.oids.clear()
 
     def _on_types_reloaded(self) -> None:
         if self._loop.is_closed():

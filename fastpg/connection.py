@@ -11,7 +11,7 @@ from collections.abc import AsyncIterable, Awaitable, Generator, Hashable, Itera
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 from fastpg import _copy, _server, _shapes, call, connect_utils, cursor, exceptions, transaction
 from fastpg._cancel import send_cancel
@@ -21,9 +21,11 @@ from fastpg._query_log import LoggedQuery as LoggedQuery
 from fastpg._query_log import QueryLogMixin, logged
 from fastpg._row_factory import check_exclusive, new_sink, row_sink
 from fastpg._server import ServerCapabilities as ServerCapabilities
+from fastpg._type_codecs import Codecs, DeclaredCodecs, NamedCodec, declared
 from fastpg._types import TypeCodecMixin, record_maker
 from fastpg.client import ClientProtocol
 from fastpg.codecs._unknown import UnknownTypeError
+from fastpg.codecs.options import CodecOptions
 from fastpg.codecs.registry import Registry
 from fastpg.connect import Session as WireSession
 from fastpg.connect import open_session
@@ -60,6 +62,8 @@ class ClientConfiguration:
     eager_begin: bool
     session: WireSession
     row_factory: Any = None
+    codecs: tuple[NamedCodec, ...] = ()
+    options: CodecOptions | None = None
 
 
 def check_limits(sizes: dict[str, Any], command_timeout: Any) -> float | None:
@@ -109,9 +113,9 @@ class Connection(TypeCodecMixin, HookMixin, ListenerMixin, QueryLogMixin, metacl
     """
 
     __slots__ = (
-        "__weakref__", "_addr", "_cache", "_client", "_closed", "_config", "_identity", "_loop", "_params",
-        "_pool_release_ctr", "_protocol", "_query_loggers", "_record_class", "_registry", "_rows", "_server_caps",
-        "_source_traceback", "_top_xact", "_transport",
+        "__weakref__", "_addr", "_cache", "_client", "_closed", "_config", "_declared", "_identity", "_loop",
+        "_params", "_pool_release_ctr", "_protocol", "_query_loggers", "_record_class", "_registry", "_rows",
+        "_server_caps", "_source_traceback", "_top_xact", "_transport",
     )  # fmt: skip
 
     def __init__(
@@ -137,7 +141,8 @@ class Connection(TypeCodecMixin, HookMixin, ListenerMixin, QueryLogMixin, metacl
         self._pool_release_ctr = 0  # what was made before a release is not usable after it
         self._closed = False
         self._protocol = Protocol(self)
-        self._registry = Registry(None, record_maker)
+        self._registry = Registry(None, record_maker, config.options)
+        self._declared = DeclaredCodecs(config.codecs)
         self._identity: Any = None
         self._cache = StatementCache(
             loop, config.statement_cache_size, config.max_cached_statement_lifetime, self._on_evicted
@@ -932,6 +937,13 @@ async def connect(
     connector: Any = None,
     sock: Any = None,
     eager_begin: bool = False,
+    codecs: Codecs | None = None,
+    json: Any = None,
+    strict_numbers: bool = False,
+    plain_uuid: bool = False,
+    out_of_range: Literal["error", "text", "clamp"] = "error",
+    max_is_infinity: bool = False,
+    array_bounds: bool = False,
     **libpq: Any,
 ) -> Any:
     """Connect to PostgreSQL; a :class:`Connection`.
@@ -945,6 +957,17 @@ async def connect(
     security="strict": refuse everything that is not verified and encrypted.
     eager_begin: send BEGIN and SAVEPOINT when a transaction starts, not along with its first statement.
 
+    What becomes of values (docs/types.md), on this connection or all of a pool:
+    codecs: type name -> :class:`TypeCodec` or the name of a built-in codec.
+    json: json and jsonb as Python objects, by True or 'stdlib', 'orjson', 'msgspec', a pair of functions (loads, dumps)
+    or an object that has them. None: as str.
+    strict_numbers: a value with a fraction is refused for an integer, not cut off.
+    plain_uuid: values of uuid are of the class uuid.UUID itself.
+    out_of_range: dates, times and intervals that Python's types cannot hold are an 'error', a str ('text'), or the
+    nearest value that they can hold ('clamp').
+    max_is_infinity: date.max, datetime.max and their like are sent as the infinities, as asyncpg does.
+    array_bounds: arrays are of the class types.Array, which keeps their lower bounds.
+
     Raises OSError when no host can be reached, ConnectionDoesNotExistError when the server hangs up, TimeoutError,
     ClientConfigurationError for bad parameters, and the server's own errors (InvalidPasswordError,
     InvalidCatalogNameError ...).
@@ -957,6 +980,11 @@ async def connect(
     check_exclusive(record_class, row_factory)
     if row_factory is not None:
         row_sink(row_factory)
+    wanted = declared(codecs)
+    options = CodecOptions(
+        json=json, strict_numbers=strict_numbers, plain_uuid=plain_uuid, out_of_range=out_of_range,
+        max_is_infinity=max_is_infinity, array_bounds=array_bounds,
+    )  # fmt: skip
     command_timeout = check_limits(
         {
             "statement_cache_size": statement_cache_size,
@@ -975,6 +1003,7 @@ async def connect(
     if timeout is None:
         # connect_timeout is each address's own limit, like libpq's; open_session applies it.
         timeout = None if params.connect_timeout else params.security.connect_timeout
+    deadline = None if timeout is None else loop.time() + timeout
     try:
         session = await open_session(
             params, loop=loop, timeout=timeout, connector=connector, sock=sock, around=connect_utils.around_attempt()
@@ -997,6 +1026,8 @@ async def connect(
         eager_begin=bool(eager_begin),
         session=session,
         row_factory=row_factory,
+        codecs=wanted,
+        options=None if options.changes_nothing else options,
     )
     wire = Session(session.parameters, session.tx_status)
     wire.backend_pid = session.backend_pid
@@ -1006,4 +1037,10 @@ async def connect(
     client.canceller = partial(send_cancel, session)
     connection = connection_class(client, session.transport, loop, session.addr, config, params)
     client.attach(session.transport, session.leftover)
+    if wanted:
+        try:
+            await connection._declare_codecs(deadline)
+        except BaseException:
+            connection.terminate()
+            raise
     return connection

@@ -93,14 +93,23 @@ TYPE_BY_NAME: Final = _LOOKUP.format(
 )
 """A type by name and schema ($1, $2: name), and all it consists of."""
 
+TYPES_BY_NAME: Final = _LOOKUP.format(
+    wanted="SELECT t.oid FROM (SELECT pg_catalog.unnest((SELECT $1::pg_catalog.name[])) AS name,"
+    " pg_catalog.unnest((SELECT $2::pg_catalog.name[])) AS schema) n"
+    " JOIN pg_catalog.pg_namespace s ON s.nspname = n.schema"
+    " JOIN pg_catalog.pg_type t ON t.typname = n.name AND t.typnamespace = s.oid"
+)
+"""Types by names and schemas ($1, $2: name[] of the same length), and all they consist of."""
+
 IDENTITY: Final = _IDENTITY
 
-_OID, _NAME, _TEXT, _CHAR, _INT8, _OIDS, _TEXTS = 26, 19, 25, 18, 20, 1028, 1009
+_OID, _NAME, _TEXT, _CHAR, _INT8, _OIDS, _TEXTS, _NAMES = 26, 19, 25, 18, 20, 1028, 1009, 1003
 _COLUMNS: Final = (
     ("started", _INT8), ("database", _OID), ("oid", _OID), ("ns", _TEXT), ("name", _TEXT), ("kind", _CHAR),
     ("elemtype", _OID), ("elemdelim", _CHAR), ("attrtypoids", _OIDS), ("attrnames", _TEXTS), ("send", _TEXT),
 )  # fmt: skip
-_PARAMETERS: Final = {INTRO_LOOKUP_TYPES: (_OIDS,), TYPE_BY_NAME: (_NAME, _NAME), IDENTITY: ()}
+_PARAMETERS: Final = {INTRO_LOOKUP_TYPES: (_OIDS,), TYPE_BY_NAME: (_NAME, _NAME), IDENTITY: (),
+                       TYPES_BY_NAME: (_NAMES, _NAMES)}  # fmt: skip
 
 
 def plan(registry: Registry, query: str) -> StatementPlan:

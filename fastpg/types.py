@@ -3,15 +3,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Generic, NamedTuple, TypeVar
 
+from fastpg._temporal import InfinityDate, InfinityDatetime, InfinityInterval, Interval
 from fastpg.pgproto.types import BitString, Box, Circle, Line, LineSegment, Path, Point, Polygon
 
 __all__ = (
+    "Array",
     "Attribute",
     "BitString",
     "Box",
     "Circle",
+    "InfinityDate",
+    "InfinityDatetime",
+    "InfinityInterval",
+    "Interval",
     "Line",
     "LineSegment",
     "Path",
@@ -157,3 +164,22 @@ class Range(Generic[_T]):
         lower = "" if self._lower is None else repr(self._lower)
         upper = "" if self._upper is None else repr(self._upper)
         return f"<Range {'[' if self._lower_inc else '('}{lower}, {upper}{']' if self._upper_inc else ')'}>"
+
+
+class Array(list[_T]):
+    """An array that knows where its subscripts begin.
+
+    `lower_bounds` has one number for each dimension; without any, all are 1. Sent to the server, it keeps them: the
+    array `Array(["a", "b"], (0,))` has the elements [0] and [1] there. Inner dimensions are plain lists.
+    """
+
+    __slots__ = ("lower_bounds",)
+
+    lower_bounds: tuple[int, ...]
+
+    def __init__(self, values: Iterable[_T] = (), lower_bounds: Iterable[int] = ()) -> None:
+        super().__init__(values)
+        self.lower_bounds = tuple(lower_bounds)
+
+    def __repr__(self) -> str:
+        return f"Array({super().__repr__()}, {self.lower_bounds})"

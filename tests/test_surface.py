@@ -32,7 +32,8 @@ MORE: dict[str, set[str]] = {
     "Connection": {"notices_dropped", "pipeline"},
     "PoolConnectionProxy": {"pipeline"},
     "Pool": {"resize", "stats"},
-    "connect": {"connector", "eager_begin", "row_factory", "sock", "libpq"},
+    "connect": {"connector", "eager_begin", "row_factory", "sock", "libpq", "codecs", "json", "strict_numbers",
+                "plain_uuid", "out_of_range", "max_is_infinity", "array_bounds"},
     "create_pool": {"row_factory"},
     "PreparedStatement": set(),
     **{

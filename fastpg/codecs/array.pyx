@@ -1,15 +1,16 @@
 # SPDX-License-Identifier: MIT
 # Arrays of any element (manual, "Arrays"; wire form in array_send): binary when the element is binary, else the text
-# form. anyarray goes by the element type that the datum names. Lower bounds are dropped. May import: wire, codec, user,
-# number_array, types.
+# form. anyarray goes by the element type that the datum names. Lower bounds are dropped, or by option kept. May import:
+# wire, codec, user, number_array, types.
 
+import re
 from collections.abc import Collection, Mapping
 
 from libc.stdint cimport int32_t, uint32_t
 
 from fastpg.codecs.codec cimport (
-    CODEC_ZERO_BASED, FORMAT_BINARY, KIND_ARRAY, KIND_COMPOSITE, KIND_MULTIRANGE, KIND_PATH, KIND_POLYGON,
-    KIND_RECORD, Codec, CodecHandle, decode_value, encode_value, malformed,
+    CODEC_BOUNDED, CODEC_ZERO_BASED, FORMAT_BINARY, KIND_ARRAY, KIND_COMPOSITE, KIND_MULTIRANGE, KIND_PATH,
+    KIND_POLYGON, KIND_RECORD, Codec, CodecHandle, decode_value, encode_value, malformed,
 )
 from fastpg.codecs.number_array cimport decode_numbers, encode_buffer
 from fastpg.codecs.user cimport decode_as_text
@@ -17,19 +18,21 @@ from fastpg.wire cimport Out, load_i32, load_u32, out_begin_value, out_end_value
 
 from fastpg.codecs._unknown import UnknownTypeError
 from fastpg.exceptions import UnsupportedClientFeatureError
-from fastpg.types import Range
+from fastpg.types import Array, Range
 
 cdef enum:
     MAX_DIMENSIONS = 6          # the server's MAXDIM
 
 
-cdef CodecHandle array_of(uint32_t oid, str name, CodecHandle element, str delimiter):
+cdef CodecHandle array_of(uint32_t oid, str name, CodecHandle element, str delimiter, bint bounds=False):
     cdef CodecHandle handle = CodecHandle.derive(
-        oid, name, KIND_ARRAY, element.codec.format, -1, 0,
+        oid, name, KIND_ARRAY, element.codec.format, -1, CODEC_BOUNDED if bounds else 0,
         array_decode if element.codec.format == FORMAT_BINARY else text_array_decode,
         array_encode if element.codec.format == FORMAT_BINARY else text_array_encode,
         element, None, ())
     handle.codec.delimiter = <char>ord(delimiter)
+    if bounds:
+        handle.codec.decode = bounded_decode if element.codec.format == FORMAT_BINARY else bounded_text_decode
     return handle
 
 
@@ -37,6 +40,18 @@ cdef CodecHandle array_of(uint32_t oid, str name, CodecHandle element, str delim
 
 cdef object array_decode(const Codec *self, const char *p, Py_ssize_t n):
     return decode_elements(self, self.element, p, n)
+
+
+cdef object bounded_decode(const Codec *self, const char *p, Py_ssize_t n):
+    return with_bounds(decode_elements(self, self.element, p, n), p)
+
+
+cdef object with_bounds(list values, const char *p):
+    # p: the binary form, which has been decoded and so has its header.
+    cdef int32_t i
+    if not values:
+        return Array()
+    return Array(values, tuple([load_i32(p + 16 + 8 * i) for i in range(load_i32(p))]))
 
 
 cdef object decode_elements(const Codec *self, const Codec *element, const char *p, Py_ssize_t n):
@@ -148,9 +163,23 @@ cdef list shape_of(const Codec *element, object value):
         value = first
 
 
+cdef tuple bounds_of(object value, list dims):
+    # The lower bounds that a value brings along; None for the usual ones.
+    if type(value) is list or not isinstance(value, Array):
+        return None
+    bounds = value.lower_bounds
+    if not bounds or not dims:
+        return None
+    if len(bounds) != len(dims):
+        raise ValueError(f"{len(bounds)} lower bounds for an array of {len(dims)} dimensions")
+    return bounds
+
+
 cdef int array_encode(const Codec *self, Out *out, object value) except -1:
     cdef Py_ssize_t at
     cdef list dims
+    cdef tuple bounds
+    cdef Py_ssize_t i
     if not isinstance(value, list) and encode_buffer(self, out, value):
         return 0
     require_array(value)
@@ -161,9 +190,10 @@ cdef int array_encode(const Codec *self, Out *out, object value) except -1:
     out_i32(out, <int32_t>len(dims))
     out_i32(out, 1 if dims and has_null(self.element, value, len(dims)) else 0)
     out_i32(out, <int32_t>self.element.oid)
-    for size in dims:
-        out_i32(out, size)
-        out_i32(out, 0 if self.flags & CODEC_ZERO_BASED else 1)
+    bounds = bounds_of(value, dims)
+    for i in range(len(dims)):
+        out_i32(out, <int32_t>dims[i])
+        out_i32(out, 0 if self.flags & CODEC_ZERO_BASED else 1 if bounds is None else <int32_t>bounds[i])
     if dims:
         encode_dimension(self.element, out, value, dims, 0)
     return out_end_value(out, at)
@@ -203,9 +233,13 @@ cdef int encode_dimension(const Codec *element, Out *out, object value, list dim
 
 # -------------------------------------------------------------------- anyarray
 
-cdef CodecHandle any_array_of(object lookup):
-    return CodecHandle.derive(2277, "anyarray", KIND_ARRAY, FORMAT_BINARY, -1, 0, any_array_decode, any_array_encode,
-                              None, lookup, ())
+cdef CodecHandle any_array_of(object lookup, bint bounds=False):
+    return CodecHandle.derive(2277, "anyarray", KIND_ARRAY, FORMAT_BINARY, -1, 0,
+                              bounded_any_decode if bounds else any_array_decode, any_array_encode, None, lookup, ())
+
+
+cdef object bounded_any_decode(const Codec *self, const char *p, Py_ssize_t n):
+    return with_bounds(any_array_decode(self, p, n), p)
 
 
 cdef object any_array_decode(const Codec *self, const char *p, Py_ssize_t n):
@@ -247,6 +281,14 @@ cdef class TextArray:
 
     cdef object fail(self, str reason):
         return malformed(self.codec, reason)
+
+    cdef tuple bounds(self):
+        # The lower bounds: one for each dimension, which are as many as there are braces in a row.
+        cdef bytes data = self.data
+        cdef Py_ssize_t start = data.find(b"{")
+        cdef Py_ssize_t depth = len(data) - start - len(data[start:].lstrip(b"{"))
+        found = [int(low) for low in re.findall(rb"\[(-?\d+):", data[:start])]
+        return tuple(found) if found else (1,) * depth
 
     cdef object parse(self):
         cdef bytes data = self.data
@@ -316,6 +358,14 @@ cdef object text_array_decode(const Codec *self, const char *p, Py_ssize_t n):
     return parser.parse()
 
 
+cdef object bounded_text_decode(const Codec *self, const char *p, Py_ssize_t n):
+    cdef TextArray parser = TextArray.__new__(TextArray)
+    parser.codec = self
+    parser.data = p[:n]
+    values = parser.parse()
+    return Array(values, parser.bounds()) if values else Array()
+
+
 cdef bytes text_of(const Codec *self, object value, list dims, Py_ssize_t depth):
     cdef bytes delimiter = bytes([self.delimiter])
     cdef list parts = []
@@ -339,10 +389,14 @@ cdef bytes text_of(const Codec *self, object value, list dims, Py_ssize_t depth)
 
 cdef int text_array_encode(const Codec *self, Out *out, object value) except -1:
     cdef list dims
+    cdef tuple bounds
     cdef bytes text
     cdef const char *p
     require_array(value)
     dims = shape_of(self.element, value)
     text = b"{}" if 0 in dims else text_of(self, value, dims, 0)
+    bounds = bounds_of(value, dims) if text != b"{}" else None
+    if bounds is not None:
+        text = b"".join([b"[%d:%d]" % (low, low + size - 1) for low, size in zip(bounds, dims)]) + b"=" + text
     p = text
     return out_value(out, p, len(text))

@@ -66,6 +66,9 @@ cdef enum:
     CODEC_ATOMIC = 1
     # An array that the server wants with lower bound 0 (int2vector, oidvector).
     CODEC_ZERO_BASED = 2
+    # 4 is CODEC_ALIAS of textform.pxd.
+    # An array whose values keep their lower bounds.
+    CODEC_BOUNDED = 8
 
 cdef struct Codec
 
@@ -81,7 +84,7 @@ cdef struct Codec:
     char delimiter          # of the type's text array form, ',' for all but box
     decode_fn decode
     encode_fn encode
-    const Codec *element    # array: element; range: bound; multirange: range; else NULL
+    const Codec *element    # array: element; range: bound; multirange: range; of a wrapper: what it wraps; else NULL
     void *extra             # borrowed PyObject kept alive by the handle (names, members, callables), or NULL
     const char *name        # type name, UTF-8, for messages
 

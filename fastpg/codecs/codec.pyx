@@ -57,8 +57,9 @@ cdef object malformed(const Codec *codec, str reason):
 
 
 cdef object out_of_range(const Codec *codec, str value):
-    raise UnrepresentableValueError(
-        f"value of type {codec.name.decode()} cannot be represented in Python: {value}")
+    error = UnrepresentableValueError(f"value of type {codec.name.decode()} cannot be represented in Python: {value}")
+    error.value = value
+    raise error
 
 
 cdef class CodecHandle:
@@ -112,6 +113,15 @@ cdef class CodecHandle:
     @property
     def format(self) -> int:
         return self.codec.format
+
+    def decode(self, bytes data not None):
+        """Decode the payload of one non-NULL value."""
+        cdef const char *p = data
+        return decode_value(self.codec, p, len(data))
+
+    def encode(self, value) -> bytes:
+        """Encode one non-NULL value; the payload without its length."""
+        return encode_value(self.codec, value)
 
     def __repr__(self) -> str:
         return f"<CodecHandle {self.name} oid={self.codec.oid} kind={self.codec.kind}>"

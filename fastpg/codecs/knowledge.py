@@ -44,12 +44,17 @@ class TypeKnowledge:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._types: dict[int, TypeInfo] = {}
+        self._names: dict[tuple[str, str], TypeInfo] = {}
         self._watchers: weakref.WeakSet[Any] = weakref.WeakSet()
         self.epoch = 0
 
     def get(self, oid: int) -> TypeInfo | None:
         """The TypeInfo of an OID, or None."""
         return self._types.get(oid)
+
+    def named(self, schema: str, name: str) -> TypeInfo | None:
+        """The TypeInfo of a type by schema and name, or None."""
+        return self._names.get((schema, name))
 
     def __len__(self) -> int:
         return len(self._types)
@@ -59,7 +64,9 @@ class TypeKnowledge:
         with self._lock:
             if epoch is None or epoch == self.epoch:
                 # Readers hold no lock: they see the one dictionary or the other.
+                types = list(types)
                 self._types = {**self._types, **{info.oid: info for info in types}}
+                self._names = {**self._names, **{(info.schema, info.name): info for info in types}}
 
     def watch(self, watcher: Any) -> None:
         """Call watcher._on_types_reloaded() after each reload, on the thread of the reload; held weakly."""
@@ -75,6 +82,7 @@ class TypeKnowledge:
         """Forget everything: the schema has changed."""
         with self._lock:
             self._types = {}
+            self._names = {}
             self.epoch += 1
             watchers = list(self._watchers)
         for watcher in watchers:
@@ -94,3 +102,12 @@ def knowledge_for(key: Hashable) -> TypeKnowledge:
                 del _knowledge[next(iter(_knowledge))]
             _knowledge[key] = TypeKnowledge()
         return _knowledge[key]
+
+
+def known_at(address: Hashable) -> list[TypeKnowledge]:
+    """The knowledge of the databases that have been met at an address, the first part of their keys.
+
+    One of them is, more likely than not, what a connection to that address has that cannot tell its database yet.
+    """
+    with _lock:
+        return [knowledge for key, knowledge in _knowledge.items() if isinstance(key, tuple) and key[0] == address]

@@ -68,6 +68,16 @@ cdef uint64_t _unsigned(object value, const char *name, uint64_t high) except? 0
     return result
 
 
+cdef object _whole(object value, const char *name, str refusal):
+    # What strict codecs take: an int, or what is one without its type being int.
+    if isinstance(value, int) or hasattr(type(value), "__index__"):
+        return value
+    number = _integer(value, name, refusal)
+    if number != value:
+        raise ValueError("a whole number is expected: strict_numbers=True cuts nothing off")
+    return number
+
+
 # ------------------------------------------------------------------------------ bool
 
 cdef object bool_decode(const Codec *self, const char *p, Py_ssize_t n):
@@ -217,3 +227,46 @@ _add(8, 3220, 8, KIND_UINT8, uint8_decode, uint8_encode, b"pg_lsn")
 _add(11, 6437, 8, KIND_UINT8, uint8_decode, uint8_encode, b"oid8")          # PostgreSQL 19
 _add(9, 700, 4, KIND_FLOAT4, float4_decode, float4_encode, b"float4")
 _add(10, 701, 8, KIND_FLOAT8, float8_decode, float8_encode, b"float8")
+
+
+# -------------------------------------------------------------------- strict integers
+
+cdef enum:
+    STRICT = 9
+
+cdef Codec _strict[STRICT]
+cdef int _strict_count = 0
+
+
+cdef int strict_encode(const Codec *self, Out *out, object value) except -1:
+    # The built-in encoder, once it is certain that nothing is cut off.
+    if not PyLong_CheckExact(value):
+        value = _whole(value, self.name, f"'{type(value).__name__}' object cannot be interpreted as an integer")
+    return self.element.encode(self.element, out, value)
+
+
+cdef const Codec *strict_number(uint32_t oid) noexcept:
+    cdef int i
+    for i in range(_strict_count):
+        if _strict[i].oid == oid:
+            return &_strict[i]
+    return NULL
+
+
+cdef int _add_strict(const Codec *codec) except -1:
+    global _strict_count
+    if codec.kind in (KIND_INT2, KIND_INT4, KIND_INT8, KIND_UINT4, KIND_UINT8):
+        if _strict_count == STRICT:
+            raise RuntimeError("too many integers")
+        _strict[_strict_count] = codec[0]
+        _strict[_strict_count].encode = strict_encode
+        _strict[_strict_count].element = codec
+        _strict_count += 1
+    return 0
+
+
+for _i in range(COUNT):
+    _add_strict(&_codecs[_i])
+
+#: The OIDs of the integers.
+STRICT_OIDS = tuple([_strict[_i].oid for _i in range(STRICT)])

@@ -4,6 +4,7 @@ from typing import Any
 
 from fastpg.codecs.codec import CodecHandle
 from fastpg.codecs.knowledge import TypeInfo, TypeKnowledge
+from fastpg.codecs.options import CodecOptions
 
 ALIASES: dict[str, str]
 KIND_NAMES: dict[int, str]
@@ -14,6 +15,7 @@ class Registry:
         self,
         knowledge: TypeKnowledge | None = None,
         make_composite: Callable[[tuple[str, ...]], Callable[[tuple[Any, ...]], Any]] | None = None,
+        options: CodecOptions | None = None,
     ) -> None: ...
     @property
     def encoding(self) -> str | None: ...

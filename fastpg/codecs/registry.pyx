@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 # What is known of types, in three levels: built-in codecs (static, frozen), introspected types of one database
 # (knowledge.py: shared between connections, OIDs and names only), and the overlay of one connection (user codecs, its
-# client encoding, and all that derives from them). May import: wire, codec, array, range, composite, textform, user,
-# knowledge, exceptions.
+# options and client encoding, and all that derives from them). May import: wire, codec, array, range, composite, json,
+# options, text, textform, user, knowledge, exceptions.
 
 from functools import partial
 
@@ -10,24 +10,24 @@ from libc.stdint cimport uint32_t
 
 from fastpg.codecs.array cimport any_array_of, array_of
 from fastpg.codecs.codec cimport (
-    CODEC_ATOMIC, CODEC_ZERO_BASED, FORMAT_BINARY, FORMAT_TEXT, KIND_ARRAY, KIND_COMPOSITE, KIND_JSON, KIND_MULTIRANGE,
-    KIND_OPAQUE, KIND_PYTHON, KIND_RANGE, KIND_RECORD, KIND_TEXT, Codec, CodecHandle, builtin, decode_value, register,
+    CODEC_ATOMIC, CODEC_BOUNDED, CODEC_ZERO_BASED, FORMAT_BINARY, FORMAT_TEXT, KIND_ARRAY, KIND_COMPOSITE, KIND_JSON,
+    KIND_JSONB, KIND_MULTIRANGE, KIND_OPAQUE, KIND_PYTHON, KIND_RANGE, KIND_RECORD, KIND_TEXT, Codec, CodecHandle,
+    builtin, decode_value, register,
 )
 from fastpg.codecs.composite cimport Members, composite_of, record_of
+from fastpg.codecs.json cimport json_text
+from fastpg.codecs.options cimport CodecOptions
 from fastpg.codecs.range cimport multirange_of, range_of
-from fastpg.codecs.text cimport text_decode, text_encode
+from fastpg.codecs.text cimport encoded_decode, encoded_encode, text_decode, text_encode
 from fastpg.codecs.textform cimport alias_of, resolve, scalar_in_text
 from fastpg.codecs.user cimport base_of, builtin_codec, over_base, user_codec, user_in_text
-from fastpg.wire cimport Out, out_value
 
 from fastpg._encodings import python_encoding
 from fastpg.codecs._unknown import UnknownTypeError
 from fastpg.codecs._oids import ARRAYS, NAMES, RANGES
 from fastpg.codecs.hstore import HSTORE, hstore_from_binary, hstore_to_binary
 from fastpg.codecs.knowledge import TypeKnowledge
-from fastpg.exceptions import (
-    InterfaceError, InvalidCachedStatementError, UnrepresentableValueError, UnsupportedClientFeatureError,
-)
+from fastpg.exceptions import InterfaceError, InvalidCachedStatementError, UnsupportedClientFeatureError
 
 cdef enum:
     MAX_DEPTH = 64              # of types within types: the server's answers may be cyclic
@@ -80,24 +80,6 @@ cdef object late_decode(const Codec *self, const char *p, Py_ssize_t n):
     return decode_value(handle.codec, p, n)
 
 
-cdef object encoded_decode(const Codec *self, const char *p, Py_ssize_t n):
-    cdef object encoding = <object>self.extra
-    try:
-        return p[:n].decode(encoding)
-    except UnicodeDecodeError as error:
-        raise UnrepresentableValueError(f"value of type {self.name.decode()}: {error}") from error
-
-
-cdef int encoded_encode(const Codec *self, Out *out, object value) except -1:
-    cdef bytes data
-    cdef const char *p
-    if not isinstance(value, str):
-        raise TypeError(f"expected str, got {type(value).__name__}")
-    data = value.encode(<object>self.extra)
-    p = data
-    return out_value(out, p, len(data))
-
-
 # --------------------------------------------------------------------- text form
 
 cdef CodecHandle in_text(CodecHandle handle):
@@ -109,7 +91,8 @@ cdef CodecHandle in_text(CodecHandle handle):
     if handle.codec.format == FORMAT_TEXT:
         return handle
     if kind == KIND_ARRAY and origin.codec.element != NULL and not origin.codec.flags & CODEC_ZERO_BASED:
-        twin = array_of(origin.codec.oid, origin.name, in_text(element_of(origin)), chr(origin.codec.delimiter))
+        twin = array_of(origin.codec.oid, origin.name, in_text(element_of(origin)), chr(origin.codec.delimiter),
+                        origin.codec.flags & CODEC_BOUNDED)
     elif kind == KIND_RANGE:
         twin = range_of(origin.codec.oid, origin.name, in_text(element_of(origin)))
     elif kind == KIND_MULTIRANGE:
@@ -151,16 +134,21 @@ cdef class Registry:
     """OID -> codec for one connection.
 
     make_composite: (attribute names) -> (tuple of values) -> what a composite value becomes; None: the tuple itself.
+    options: CodecOptions, or None for the built-in codecs.
     """
     cdef dict overlay           # OID -> CodecHandle: what has been derived
     cdef dict custom            # OID -> (kind, ...): what the user has set, see set_python() and set_alias()
     cdef readonly str encoding  # Python codec when it is not UTF-8
     cdef readonly object knowledge
     cdef object make_composite
+    cdef CodecOptions options   # None: the built-in codecs
+    cdef bint array_bounds
 
-    def __init__(self, knowledge=None, make_composite=None):
+    def __init__(self, knowledge=None, make_composite=None, CodecOptions options=None):
         self.overlay = {}
         self.custom = {}
+        self.options = None if options is None or options.changes_nothing else options
+        self.array_bounds = options is not None and options.array_bounds
         self.knowledge = TypeKnowledge() if knowledge is None else knowledge
         self.make_composite = make_composite
 
@@ -222,7 +210,11 @@ cdef class Registry:
         cdef const Codec *codec = builtin(oid)
         if codec == NULL:
             return self.introspected(oid, depth)
-        if self.encoding is None and not self.custom and not by_lookup(codec):
+        if self.options is not None:
+            handle = self.options.find(oid, self.encoding)
+            if handle is not None:
+                return handle
+        elif self.encoding is None and not self.custom and not by_lookup(codec):
             return CodecHandle.borrow(<Codec *>codec)
         return self.rebuilt(codec, depth)
 
@@ -238,17 +230,19 @@ cdef class Registry:
         cdef CodecHandle element
         cdef uint32_t oid = codec.oid
         if oid == ANYARRAY:
-            return any_array_of(self.lookup)
+            return any_array_of(self.lookup, self.array_bounds)
         if codec.kind == KIND_RECORD:
             return record_of(self.lookup)
-        if self.encoding is not None and (codec.kind == KIND_TEXT or codec.kind == KIND_JSON):
+        if self.encoding is not None and (codec.kind == KIND_JSON or codec.kind == KIND_JSONB):
+            return json_text(codec, self.encoding)
+        if self.encoding is not None and codec.kind == KIND_TEXT:
             return CodecHandle.derive(oid, codec.name.decode(), KIND_TEXT, codec.format, -1, CODEC_ATOMIC,
                                       encoded_decode, encoded_encode, None, self.encoding, ())
         if codec.element != NULL and not codec.flags & CODEC_ZERO_BASED:
             element = self.find(codec.element.oid, depth + 1)
+            if codec.kind == KIND_ARRAY and (element.codec != codec.element or self.array_bounds):
+                return array_of(oid, codec.name.decode(), element, chr(codec.delimiter), self.array_bounds)
             if element.codec != codec.element:
-                if codec.kind == KIND_ARRAY:
-                    return array_of(oid, codec.name.decode(), element, chr(codec.delimiter))
                 if codec.kind == KIND_RANGE:
                     return range_of(oid, codec.name.decode(), element)
                 if codec.kind == KIND_MULTIRANGE:
@@ -281,7 +275,7 @@ cdef class Registry:
         if element is None:
             return None
         if info.kind == "array":
-            return array_of(oid, info.name, element, info.delimiter)
+            return array_of(oid, info.name, element, info.delimiter, self.array_bounds)
         if info.kind == "range":
             return range_of(oid, info.name, element)
         if info.kind == "multirange":
@@ -291,9 +285,11 @@ cdef class Registry:
     # -------------------------------------------------------------- the user's
 
     def set_python(self, oid: int, name: str, encoder, decoder, format: str) -> None:
-        """A user's codec for a type. format: text, binary or tuple. InterfaceError when the type has no tuples."""
-        base = self.uncustomized(oid, 0)
-        user_codec(oid, name, encoder, decoder, format, base, self.encoding)
+        """A user's codec for a type. format: text, binary or tuple. A function that is None: the type's own codec.
+
+        InterfaceError when the type has no tuples, or no codec of its own in this format where one is needed.
+        """
+        self.with_functions(oid, name, encoder, decoder, format, 0)
         self.custom[oid] = ("python", name, encoder, decoder, format)
         self.overlay.clear()
 
@@ -317,10 +313,23 @@ cdef class Registry:
         self.custom.pop(oid, None)
         self.overlay.clear()
 
+    cdef object with_functions(self, uint32_t oid, str name, encoder, decoder, str format, int depth):
+        base = self.uncustomized(oid, depth)
+        own = None
+        if (encoder is None or decoder is None) and base is not None:
+            if format == "text":
+                try:
+                    own = in_text(base)
+                except UnsupportedClientFeatureError:
+                    pass
+            elif format == "tuple" or (<CodecHandle>base).codec.format == FORMAT_BINARY:
+                own = base
+        return user_codec(oid, name, encoder, decoder, format, base, self.encoding, own)
+
     cdef object customized(self, uint32_t oid, int depth):
         spec = self.custom[oid]
         if spec[0] == "python":
-            return user_codec(oid, spec[1], spec[2], spec[3], spec[4], self.uncustomized(oid, depth), self.encoding)
+            return self.with_functions(oid, spec[1], spec[2], spec[3], spec[4], depth)
         if spec[2] == HSTORE:
             encoding = self.encoding or "utf-8"
             return user_codec(oid, spec[1], partial(hstore_to_binary, encoding=encoding),
@@ -394,12 +403,12 @@ cdef class Registry:
 
 
 KIND_NAMES = {KIND_RANGE: "range", KIND_MULTIRANGE: "multirange", KIND_COMPOSITE: "composite"}
-# SQL's names of types beside their own.
+# SQL's names of types beside their own, and a short name of a built-in codec.
 ALIASES = {"int": "int4", "integer": "int4", "smallint": "int2", "bigint": "int8", "real": "float4", "float": "float8",
            "double precision": "float8", "decimal": "numeric", "boolean": "bool", "bit varying": "varbit",
            "character": "bpchar", "character varying": "varchar", "timestamp without time zone": "timestamp",
            "timestamp with time zone": "timestamptz", "time without time zone": "time",
-           "time with time zone": "timetz", "lsn": "pg_lsn"}
+           "time with time zone": "timetz", "lsn": "pg_lsn", "hstore": HSTORE}
 
 
 cdef object builtin_named(str name):

@@ -20,8 +20,9 @@ from fastpg.codecs.codec cimport (
 from fastpg.wire cimport Out, load_i32, load_i64, out_need, put_u32, put_u64
 
 from fastpg._temporal import (
-    DATE_INFINITY, DATE_MINUS_INFINITY, TIMESTAMP_INFINITY, TIMESTAMP_MINUS_INFINITY, TIMESTAMPTZ_INFINITY,
-    TIMESTAMPTZ_MINUS_INFINITY, InfinityDate, InfinityDatetime, Interval,
+    DATE_INFINITY, DATE_MINUS_INFINITY, INTERVAL_INFINITY, INTERVAL_MINUS_INFINITY, TIMESTAMP_INFINITY,
+    TIMESTAMP_MINUS_INFINITY, TIMESTAMPTZ_INFINITY, TIMESTAMPTZ_MINUS_INFINITY, InfinityDate, InfinityDatetime,
+    InfinityInterval, Interval,
 )
 
 cdef extern from "calendar.h" nogil:
@@ -120,19 +121,26 @@ cdef int date_encode(const Codec *self, Out *out, object value) except -1:
 
 # ------------------------------------------------------------------------ time
 
-cdef object time_object(const Codec *self, int64_t us, object zone):
+cdef str zone_text(int32_t west):
+    text = f"{'-' if west > 0 else '+'}{abs(west) // 3600:02d}"
+    if west % 3600:
+        text += f":{abs(west) // 60 % 60:02d}"
+    return f"{text}:{abs(west) % 60:02d}" if west % 60 else text
+
+
+cdef object time_object(const Codec *self, int64_t us, object zone, int32_t west):
     cdef int64_t seconds
     if us < 0 or us > US_PER_DAY:
         return malformed(self, f"{us} microseconds")
     if us == US_PER_DAY:
-        return out_of_range(self, "24:00:00")
+        return out_of_range(self, "24:00:00" if zone is None else "24:00:00" + zone_text(west))
     seconds = us // US_PER_SECOND
     return time_new(<int>(seconds // 3600), <int>(seconds // 60 % 60), <int>(seconds % 60), <int>(us % US_PER_SECOND),
                     zone)
 
 
 cdef object time_decode(const Codec *self, const char *p, Py_ssize_t n):
-    return time_object(self, load_i64(p), None)
+    return time_object(self, load_i64(p), None, 0)
 
 
 cdef int64_t time_us(object value) except? -1:
@@ -152,7 +160,7 @@ cdef object timetz_decode(const Codec *self, const char *p, Py_ssize_t n):
     cdef int32_t west = load_i32(p + 8)
     if west <= -86400 or west >= 86400:
         return malformed(self, f"zone of {west} seconds")
-    return time_object(self, load_i64(p), timezone_new(timedelta_new(0, -west, 0)))
+    return time_object(self, load_i64(p), timezone_new(timedelta_new(0, -west, 0)), west)
 
 
 cdef int require_delta(object offset) except -1:
@@ -267,7 +275,17 @@ cdef int timestamptz_encode(const Codec *self, Out *out, object value) except -1
 # -------------------------------------------------------------------- interval
 
 cdef str interval_text(int64_t us, int32_t days, int32_t months):
-    return f"{months} mons {days} days {'-' if us < 0 else ''}{time_text(0 - <uint64_t>us if us < 0 else us)}"
+    # As IntervalStyle postgres writes it: what is positive behind what is negative has its sign.
+    cdef bint negative = False
+    cdef list parts = []
+    for number, unit in ((months // 12, "year"), (months % 12, "mon"), (days, "day")):
+        if number:
+            parts.append(f"{'+' if negative and number > 0 else ''}{number} {unit}{'s' if number != 1 else ''}")
+            negative = number < 0
+    if us or not parts:
+        sign = "-" if us < 0 else "+" if negative else ""
+        parts.append(sign + time_text(0 - <uint64_t>us if us < 0 else us))
+    return " ".join(parts)
 
 
 cdef object interval_decode(const Codec *self, const char *p, Py_ssize_t n):
@@ -276,9 +294,9 @@ cdef object interval_decode(const Codec *self, const char *p, Py_ssize_t n):
     cdef int32_t months = load_i32(p + 12)
     cdef int64_t total, of_us
     if us == INT64_MAX and days == INT32_MAX and months == INT32_MAX:
-        return out_of_range(self, "infinity")
+        return INTERVAL_INFINITY
     if us == INT64_MIN and days == INT32_MIN and months == INT32_MIN:
-        return out_of_range(self, "-infinity")
+        return INTERVAL_MINUS_INFINITY
     of_us = floor_div(us, US_PER_DAY)
     total = days + 365 * (<int64_t>months // 12) + 30 * (months % 12) + of_us
     if total < -999999999 or total > 999999999:
@@ -293,7 +311,7 @@ cdef int interval_encode(const Codec *self, Out *out, object value) except -1:
     cdef int64_t us
     cdef object days
     cdef int32_t months = 0
-    if isinstance(value, Interval):
+    if isinstance(value, Interval) or type(value) is InfinityInterval:
         months, days, us = value.interval
     elif PyDelta_Check(value):
         days = timedelta_days(value)

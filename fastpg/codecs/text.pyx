@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 # Codecs of the text types, and of the types whose values travel in their text form (money, tsvector, reg* ...).
-# Payloads are UTF-8 both ways: client_encoding is always UTF8.
-# May import: codecs.codec, wire.
+# Payloads are UTF-8 both ways; for another client_encoding there are functions that go through Python's codecs.
+# May import: codecs.codec, wire, exceptions.
 
 from cpython.exc cimport PyErr_Clear
 from cpython.ref cimport PyObject
@@ -12,6 +12,8 @@ from fastpg.codecs.codec cimport (
     CODEC_ATOMIC, FORMAT_BINARY, FORMAT_TEXT, KIND_TEXT, Codec, out_of_range, register,
 )
 from fastpg.wire cimport Out, out_need, out_value, put_bytes, put_u8, put_u32, wire_len
+
+from fastpg.exceptions import UnrepresentableValueError
 
 
 cdef extern from "Python.h":
@@ -66,6 +68,26 @@ cdef int text_encode_versioned(Out *out, object value, char version) except -1:
     put_u8(out, version)
     put_bytes(out, p, n)
     return 0
+
+
+# ---------------------------------------------------------- another client_encoding
+
+cdef object encoded_decode(const Codec *self, const char *p, Py_ssize_t n):
+    cdef object encoding = <object>self.extra
+    try:
+        return p[:n].decode(encoding)
+    except UnicodeDecodeError as error:
+        raise UnrepresentableValueError(f"value of type {self.name.decode()}: {error}") from error
+
+
+cdef int encoded_encode(const Codec *self, Out *out, object value) except -1:
+    cdef bytes data
+    cdef const char *p
+    if not PyUnicode_Check(value):
+        _not_str(value)
+    data = value.encode(<object>self.extra)
+    p = data
+    return out_value(out, p, len(data))
 
 
 # ------------------------------------------------------------------------------ table

@@ -6,7 +6,7 @@
 from libc.stdint cimport uint32_t
 
 from fastpg.codecs.codec cimport (
-    FORMAT_TEXT, KIND_JSON, KIND_TEXT, Codec, CodecHandle, Kind, decode_value, encode_value,
+    FORMAT_TEXT, KIND_JSON, KIND_JSONB, KIND_TEXT, Codec, CodecHandle, Kind, decode_value, encode_value,
 )
 from fastpg.wire cimport Out, out_value
 
@@ -43,8 +43,8 @@ cdef CodecHandle scalar_in_text(CodecHandle handle):
     cdef TextForm form
     if handle.codec.format == FORMAT_TEXT:
         return handle
-    if origin.codec.kind == KIND_TEXT or origin.codec.kind == KIND_JSON:
-        # The binary form is the text.
+    if origin.codec.kind in (KIND_TEXT, KIND_JSON, KIND_JSONB):
+        # The binary form is the text, but for the version byte of jsonb, which its codec leaves out then.
         twin = alias_of(handle, handle.codec.oid, handle.name)
         twin.codec.format = FORMAT_TEXT
         return twin

@@ -1,14 +1,16 @@
 # SPDX-License-Identifier: MIT
 # Codecs of functions that users give: with str (text), bytes (binary) or tuples (tuple). Whatever such a function
-# raises is raised to whoever made the query; the rows behind it are read and the connection lives.
+# raises is raised to whoever made the query; the rows behind it are read and the connection lives. Where one of the two
+# is None, the type's own codec does its work, in the same format.
 # May import: wire, codec, textform, exceptions.
 
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from libc.stdint cimport INT32_MAX, INT32_MIN, INT64_MAX, INT64_MIN, int32_t, int64_t, uint32_t
 
 from fastpg.codecs.codec cimport (
-    CODEC_ATOMIC, FORMAT_BINARY, FORMAT_TEXT, KIND_COMPOSITE, KIND_DATE, KIND_INTERVAL, KIND_PYTHON, KIND_TEXT,
-    KIND_TIME, KIND_TIMESTAMP, KIND_TIMESTAMPTZ, KIND_TIMETZ, Codec, CodecHandle, decode_value, encode_value,
+    CODEC_ATOMIC, FORMAT_BINARY, FORMAT_TEXT, KIND_COMPOSITE, KIND_DATE, KIND_INTERVAL, KIND_JSON, KIND_PYTHON,
+    KIND_TEXT, KIND_TIME, KIND_TIMESTAMP, KIND_TIMESTAMPTZ, KIND_TIMETZ, Codec, CodecHandle, decode_value,
+    encode_value,
 )
 from fastpg.codecs.textform cimport resolve
 from fastpg.wire cimport Out, load_i32, load_i64, out_begin_value, out_end_value, out_i32, out_i64, out_value
@@ -23,17 +25,22 @@ cdef class Functions:
     cdef object decoder
     cdef str encoding               # Python's name of the client encoding
     cdef CodecHandle base           # the type's own codec, or None
+    cdef CodecHandle own            # it in the format of the functions, for one that is None
     cdef object parse               # text form -> binary form, in user_in_text()
     cdef object render
 
 
 cdef CodecHandle user_codec(uint32_t oid, str name, object encoder, object decoder, str format, CodecHandle base,
-                            str encoding):
+                            str encoding, CodecHandle own=None):
     cdef Functions functions = Functions.__new__(Functions)
     functions.encoder = encoder
     functions.decoder = decoder
     functions.encoding = "utf-8" if encoding is None else encoding
     functions.base = base
+    functions.own = own
+    if (encoder is None or decoder is None) and own is None:
+        raise InterfaceError(
+            f"type {name!r} has no codec of its own in {format} format: an encoder and a decoder are needed")
     if format == "text":
         return CodecHandle.derive(oid, name, KIND_PYTHON, FORMAT_TEXT, -1, 0, text_decode, text_encode, None,
                                   functions, (base,))
@@ -61,6 +68,8 @@ cdef object call(const Codec *self, str what, object function, object value):
 
 cdef object text_decode(const Codec *self, const char *p, Py_ssize_t n):
     cdef Functions functions = <Functions>self.extra
+    if functions.decoder is None:
+        return decode_value(functions.own.codec, p, n)
     try:
         text = p[:n].decode(functions.encoding)
     except UnicodeDecodeError as error:
@@ -77,20 +86,31 @@ cdef bytes encoded(const Codec *self, object value):
 
 
 cdef int text_encode(const Codec *self, Out *out, object value) except -1:
-    cdef bytes data = encoded(self, value)
-    cdef const char *p = data
+    cdef Functions functions = <Functions>self.extra
+    cdef bytes data
+    cdef const char *p
+    if functions.encoder is None:
+        return functions.own.codec.encode(functions.own.codec, out, value)
+    data = encoded(self, value)
+    p = data
     return out_value(out, p, len(data))
 
 
 # ----------------------------------------------------------------------- binary
 
 cdef object binary_decode(const Codec *self, const char *p, Py_ssize_t n):
-    return call(self, "decoder", (<Functions>self.extra).decoder, p[:n])
+    cdef Functions functions = <Functions>self.extra
+    if functions.decoder is None:
+        return decode_value(functions.own.codec, p, n)
+    return call(self, "decoder", functions.decoder, p[:n])
 
 
 cdef int binary_encode(const Codec *self, Out *out, object value) except -1:
+    cdef Functions functions = <Functions>self.extra
     cdef Py_buffer view
-    data = call(self, "encoder", (<Functions>self.extra).encoder, value)
+    if functions.encoder is None:
+        return functions.own.codec.encode(functions.own.codec, out, value)
+    data = call(self, "encoder", functions.encoder, value)
     try:
         PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
     except (TypeError, BufferError):
@@ -110,6 +130,8 @@ cdef bint has_tuples(const Codec *codec) noexcept:
 cdef object tuple_decode(const Codec *self, const char *p, Py_ssize_t n):
     cdef Functions functions = <Functions>self.extra
     cdef int kind = functions.base.codec.kind
+    if functions.decoder is None:
+        return functions.own.codec.decode(functions.own.codec, p, n)
     if kind == KIND_DATE:
         fields = (load_i32(p),)
     elif kind == KIND_TIMETZ:
@@ -136,6 +158,8 @@ cdef int tuple_encode(const Codec *self, Out *out, object value) except -1:
     cdef int kind = functions.base.codec.kind
     cdef Py_ssize_t at
     cdef Py_ssize_t expected = 3 if kind == KIND_INTERVAL else 2 if kind == KIND_TIMETZ else 1
+    if functions.encoder is None:
+        return functions.own.codec.encode(functions.own.codec, out, value)
     fields = call(self, "encoder", functions.encoder, value)
     if len(fields) != expected:
         name = ("date" if kind == KIND_DATE else "interval" if kind == KIND_INTERVAL
@@ -161,12 +185,13 @@ cdef int tuple_encode(const Codec *self, Out *out, object value) except -1:
 
 cdef object composite_decode(const Codec *self, const char *p, Py_ssize_t n):
     cdef Functions functions = <Functions>self.extra
-    return call(self, "decoder", functions.decoder, decode_value(functions.base.codec, p, n))
+    value = decode_value(functions.base.codec, p, n)
+    return value if functions.decoder is None else call(self, "decoder", functions.decoder, value)
 
 
 cdef int composite_encode(const Codec *self, Out *out, object value) except -1:
     cdef Functions functions = <Functions>self.extra
-    members = call(self, "encoder", functions.encoder, value)
+    members = value if functions.encoder is None else call(self, "encoder", functions.encoder, value)
     return functions.base.codec.encode(functions.base.codec, out, members)
 
 
@@ -205,7 +230,7 @@ cdef CodecHandle base_of(CodecHandle handle):
 cdef CodecHandle over_base(CodecHandle handle, CodecHandle base):
     cdef Functions functions = <Functions>handle.codec.extra
     return user_codec(handle.codec.oid, handle.name, functions.encoder, functions.decoder, "tuple", base,
-                      functions.encoding)
+                      functions.encoding, base)
 
 
 # regproc, regprocedure, regoper, regoperator, regclass, regtype, regconfig, regdictionary, regnamespace, regrole,
@@ -221,7 +246,7 @@ cdef object decode_as_text(const Codec *codec, const char *p, Py_ssize_t n, str 
     if codec.kind == KIND_PYTHON:
         functions = <Functions>codec.extra
         base = resolve(functions.base) if functions.base is not None else None
-        if base is not None and base.codec.kind == KIND_TEXT and base.codec.format == FORMAT_BINARY:
+        if base is not None and base.codec.kind in (KIND_JSON, KIND_TEXT) and base.codec.format == FORMAT_BINARY:
             return codec.decode(codec, p, n)
         if base is not None:
             from fastpg.codecs._textform import RENDER
@@ -251,11 +276,10 @@ cdef CodecHandle user_in_text(CodecHandle handle):
         return None
     from fastpg.codecs._textform import PARSE, RENDER
     mine = Functions.__new__(Functions)
-    mine.encoder, mine.decoder, mine.encoding, mine.base = (
-        functions.encoder, functions.decoder, functions.encoding, functions.base)
+    mine.encoding, mine.base = functions.encoding, functions.base
     if base.codec.oid in PARSE:
         mine.parse, mine.render = PARSE[base.codec.oid], RENDER[base.codec.oid]
-    elif base.codec.kind == KIND_TEXT and base.codec.format == FORMAT_BINARY:
+    elif base.codec.kind in (KIND_JSON, KIND_TEXT) and base.codec.format == FORMAT_BINARY:
         mine.parse, mine.render = str.encode, bytes.decode
     else:
         return None

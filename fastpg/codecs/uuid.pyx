@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: MIT
-# Codec of uuid: str or any object with .bytes in, a uuid.UUID out.
+# Codec of uuid: str or any object with .bytes in; out comes a subclass of uuid.UUID, or by option uuid.UUID itself.
 # May import: codecs.codec, pgproto._uuid, wire.
 
 from cpython.unicode cimport PyUnicode_Check
 
 from fastpg.codecs.codec cimport CODEC_ATOMIC, FORMAT_BINARY, KIND_UUID, Codec, register
-from fastpg.pgproto._uuid cimport uuid_from_bytes
+from fastpg.pgproto._uuid cimport plain_uuid_from_bytes, uuid_from_bytes
 from fastpg.wire cimport Out, out_value
 
 
@@ -15,6 +15,10 @@ cdef extern from "Python.h":
 
 cdef object uuid_decode(const Codec *self, const char *p, Py_ssize_t n):
     return uuid_from_bytes(p)
+
+
+cdef object plain_decode(const Codec *self, const char *p, Py_ssize_t n):
+    return plain_uuid_from_bytes(p)
 
 
 cdef inline int _nibble(unsigned char c) noexcept nogil:
@@ -80,3 +84,10 @@ uuid.decode = uuid_decode
 uuid.encode = uuid_encode
 uuid.name = b"uuid"
 register(&uuid)
+
+cdef Codec _plain = uuid
+_plain.decode = plain_decode
+
+
+cdef const Codec *uuid_as_plain() noexcept:
+    return &_plain

@@ -58,8 +58,15 @@ class InvalidCachedStatementError(FeatureNotSupportedError):
     """A prepared statement no longer fits the tables it was planned for."""
 
 
-class UnrepresentableValueError(DataError, ValueError):
-    """A legal value of the server that the Python type cannot hold, such as a date before year 1."""
+class UnrepresentableValueError(DataError, ValueError, OverflowError):
+    """A legal value of the server that the Python type cannot hold, such as a date before year 1.
+
+    `column_name` and `row` (counted from 0 in the rows of this call) say where it was.
+    """
+
+    value: str | None = None
+    """The value in its text form, where it is known."""
+    row: int | None = None
 
 
 for _class in BY_SQLSTATE.values():

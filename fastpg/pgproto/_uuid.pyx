@@ -15,9 +15,14 @@ from cpython.object cimport PyObject_GenericSetAttr
 cdef extern from "Python.h":
     void PyObject_GC_UnTrack(void *op)
     object PyType_GenericAlloc(void *cls, Py_ssize_t items)
+    # Of every release so far; Cython's own conversions of large integers go by it as well.
+    object _PyLong_FromByteArray(const unsigned char *p, size_t n, int little_endian, int is_signed)
 
 
 cdef str BYTES_SLOT = "_bytes"
+cdef str INT_SLOT = "int"
+cdef str SAFE_SLOT = "is_safe"
+cdef object PLAIN = uuid.UUID
 cdef object UNKNOWN = uuid.SafeUUID.unknown
 
 
@@ -105,6 +110,16 @@ cdef object uuid_from_bytes(const char *p):
     cdef object self = PyType_GenericAlloc(<void *> CLASS, 0)
     PyObject_GenericSetAttr(self, BYTES_SLOT, raw)
     # It refers to bytes only, so it is in no cycle.
+    PyObject_GC_UnTrack(<void *> self)
+    return self
+
+
+cdef object plain_uuid_from_bytes(const char *p):
+    # What uuid.UUID(bytes=...) does, without its __init__ in Python.
+    cdef object value = _PyLong_FromByteArray(<const unsigned char *>p, 16, 0, 0)
+    cdef object self = PyType_GenericAlloc(<void *> PLAIN, 0)
+    PyObject_GenericSetAttr(self, INT_SLOT, value)
+    PyObject_GenericSetAttr(self, SAFE_SLOT, UNKNOWN)
     PyObject_GC_UnTrack(<void *> self)
     return self
 

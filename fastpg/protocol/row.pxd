@@ -38,6 +38,7 @@ cdef class RowSink:
 
 
 cdef uint16_t row_fields(RowPlan plan, const char **p, const char *end) except 0xffff
-cdef int raise_in_row(RowPlan plan, Py_ssize_t column, object error) except -1
+# row: counted from 0, -1 when it is not known.
+cdef int raise_in_row(RowPlan plan, Py_ssize_t column, object error, Py_ssize_t row=*) except -1
 cdef int raise_truncated(str what) except -1
 cdef int raise_wrong_size(const Codec *codec, Py_ssize_t n) except -1

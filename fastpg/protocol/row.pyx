@@ -104,11 +104,15 @@ cdef uint16_t row_fields(RowPlan plan, const char **p, const char *end) except 0
     return <uint16_t>count
 
 
-cdef int raise_in_row(RowPlan plan, Py_ssize_t column, object error) except -1:
+cdef int raise_in_row(RowPlan plan, Py_ssize_t column, object error, Py_ssize_t row=-1) except -1:
     # A value that Python cannot hold: say where it was.
     if isinstance(error, UnrepresentableValueError):
+        place = f"column {plan.names[column]!r}"
         error.column_name = plan.names[column]
-        raise type(error)(f"column {plan.names[column]!r}: {error}") from error
+        if row >= 0:
+            error.row = row
+            place += f", row #{row}"
+        error.args = (f"{place}: {error.args[0]}",)
     raise error
 
 

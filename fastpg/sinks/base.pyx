@@ -42,7 +42,7 @@ cdef class ListSink(RowSink):
             self.kept = [p[:end - p]]
             self.unknown = error
         except Exception as error:
-            raise_in_row(self.plan, column, error)
+            raise_in_row(self.plan, column, error, len(self.result))
         return 0
 
     cdef object finish(self):

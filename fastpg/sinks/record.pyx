@@ -116,7 +116,7 @@ cdef class ValueSink(RowSink):
                     self.kept = p[:n]
                     self.unknown = error
                 except Exception as error:
-                    raise_in_row(self.plan, i, error)
+                    raise_in_row(self.plan, i, error, 0)
             p += n
         if p != row_end:
             raise_truncated("DataRow")
@@ -137,4 +137,4 @@ cdef class ValueSink(RowSink):
         except UnknownTypeError as error:
             raise UnknownTypeError(*error.oids, sink=self) from None
         except Exception as error:
-            raise_in_row(self.plan, wanted, error)
+            raise_in_row(self.plan, wanted, error, 0)

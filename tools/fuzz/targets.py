@@ -22,6 +22,7 @@ from fastpg import types
 from fastpg._temporal import DATE_INFINITY, TIMESTAMP_INFINITY, Interval
 from fastpg.codecs.codec import builtin_handle, registered
 from fastpg.codecs.knowledge import TypeInfo, TypeKnowledge
+from fastpg.codecs.options import CodecOptions
 from fastpg.codecs.registry import Registry
 from tools.fuzz import driver
 
@@ -167,9 +168,35 @@ def derived() -> Iterator[Target]:
                 if payload is not None:
                     target.samples.append(payload)
             yield target
+    yield from by_options(knowledge)
     unknown = Registry()
     yield Target("unknown type (derived)", unknown.lookup_or_text(FIRST + 999), unknown)
     yield from of_users(knowledge)
+
+
+def by_options(knowledge: TypeKnowledge) -> Iterator[Target]:
+    """Codecs that options of connect() ask for, alone and in containers."""
+    everything: list[tuple[str, dict[str, Any], tuple[int, ...]]] = [
+        ("json=True ", {"json": True}, (114, 3802, 3807)),
+        ("json=orjson ", {"json": "orjson"}, (114, 3802, 199)),
+        ("json=msgspec ", {"json": "msgspec"}, (114, 3802)),
+        ("strict ", {"strict_numbers": True}, (20, 21, 23, 26, 1007, 3904)),
+        ("plain ", {"plain_uuid": True}, (2950, 2951)),
+        ("bounded ", {"array_bounds": True}, (1007, 1009, 791, 2277, COMPOSITES, WORDIES)),
+    ]
+    for mode in ("error", "text", "clamp"):
+        options = {"out_of_range": mode, "max_is_infinity": True}
+        everything.append((f"{mode} ", options, (1082, 1083, 1266, 1114, 1184, 1186, 1182, 3912)))
+    for label, options, oids in everything:
+        registry = Registry(knowledge, None, CodecOptions(**options))
+        for oid in oids:
+            handle = registry.lookup(oid)
+            assert handle is not None, oid
+            target = Target(f"{label}{handle.name} (derived)", handle, registry)
+            if "json" in label:
+                version = b"\1" if handle.name == "jsonb" else b""
+                target.samples += [version + text for text in (b'{"a": [1, null, 2.5e3]}', b'"\\u00e9"', b"[]", b"x")]
+            yield target
 
 
 def of_users(knowledge: TypeKnowledge) -> Iterator[Target]:
@@ -178,6 +205,10 @@ def of_users(knowledge: TypeKnowledge) -> Iterator[Target]:
         registry = Registry(knowledge)
         registry.set_python(oid, f"user_{form}_{oid}", lambda value: value, lambda value: value, form)
         yield Target(f"user's {form} codec of {oid} (derived)", registry.lookup(oid), registry)
+    for oid, form in ((23, "binary"), (25, "text"), (1082, "tuple")):
+        registry = Registry(knowledge)
+        registry.set_python(oid, f"user_decoder_{form}_{oid}", None, lambda value: value, form)
+        yield Target(f"user's {form} decoder of {oid} (derived)", registry.lookup(oid), registry)
     for name in ("pg_contrib.hstore", "int4", "json"):
         registry = Registry(knowledge)
         registry.set_alias(SCALAR, "alias", name, None)
