@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The Python examples of README.md run."""
+"""The Python examples of README.md and docs/types.md run."""
 
 from __future__ import annotations
 
@@ -9,15 +9,21 @@ from typing import Any
 
 import pytest
 
-README = Path(__file__).resolve().parent.parent / "README.md"
-BLOCKS = re.findall(r"^```python\n(.*?)^```", README.read_text(), re.DOTALL | re.MULTILINE)
+ROOT = Path(__file__).resolve().parent.parent
+BLOCKS = {
+    f"{name}, example {number}": block
+    for name in ("README.md", "docs/types.md")
+    for number, block in enumerate(
+        re.findall(r"^```python\n(.*?)^```", (ROOT / name).read_text(), re.DOTALL | re.MULTILINE), 1
+    )
+}
 
 
 def test_there_are_examples() -> None:
-    assert len(BLOCKS) >= 8
+    assert len(BLOCKS) >= 12
 
 
-@pytest.mark.parametrize("number", range(len(BLOCKS)))
-def test_example(number: int, dsn: str) -> None:
-    namespace: dict[str, Any] = {"__name__": f"example_{number}", "dsn": dsn}
-    exec(compile(BLOCKS[number], f"README.md, example {number + 1}", "exec"), namespace)
+@pytest.mark.parametrize("name", BLOCKS)
+def test_example(name: str, dsn: str) -> None:
+    namespace: dict[str, Any] = {"__name__": "example", "dsn": dsn}
+    exec(compile(BLOCKS[name], name, "exec"), namespace)

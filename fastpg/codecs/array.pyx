@@ -9,8 +9,8 @@ from collections.abc import Collection, Mapping
 from libc.stdint cimport int32_t, uint32_t
 
 from fastpg.codecs.codec cimport (
-    CODEC_BOUNDED, CODEC_ZERO_BASED, FORMAT_BINARY, KIND_ARRAY, KIND_COMPOSITE, KIND_MULTIRANGE, KIND_PATH,
-    KIND_POLYGON, KIND_RECORD, Codec, CodecHandle, decode_value, encode_value, malformed,
+    CODEC_BOUNDED, CODEC_LISTS, CODEC_ZERO_BASED, FORMAT_BINARY, KIND_ARRAY, KIND_COMPOSITE, KIND_MULTIRANGE,
+    KIND_PATH, KIND_POLYGON, KIND_RECORD, Codec, CodecHandle, decode_value, encode_value, malformed,
 )
 from fastpg.codecs.number_array cimport decode_numbers, encode_buffer
 from fastpg.codecs.user cimport decode_as_text
@@ -130,8 +130,9 @@ cdef bint is_array(object value) except -1:
 
 cdef bint is_subarray(const Codec *element, object value) except -1:
     # Tuples are records. Where the element's own values are containers, only lists nest. A list of ranges is a
-    # multirange. Arrays of a domain over arrays have one dimension: what is in a list is the domain's.
-    if element.kind == KIND_ARRAY:
+    # multirange. Arrays of a domain over arrays have one dimension: what is in a list is the domain's. So have arrays of
+    # JSON as Python objects, whose lists are JSON's.
+    if element.kind == KIND_ARRAY or element.flags & CODEC_LISTS:
         return False
     if isinstance(value, list):
         return element.kind != KIND_MULTIRANGE or not all([isinstance(item, Range) for item in value])

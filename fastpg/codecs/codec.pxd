@@ -69,6 +69,8 @@ cdef enum:
     # 4 is CODEC_ALIAS of textform.pxd.
     # An array whose values keep their lower bounds.
     CODEC_BOUNDED = 8
+    # The value may itself be a list: in an array of them only the outermost list is the array.
+    CODEC_LISTS = 16
 
 cdef struct Codec
 

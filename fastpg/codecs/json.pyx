@@ -8,8 +8,8 @@ from cpython.bytes cimport PyBytes_FromStringAndSize
 from libc.stdint cimport uint32_t
 
 from fastpg.codecs.codec cimport (
-    CODEC_ATOMIC, FORMAT_BINARY, FORMAT_TEXT, KIND_JSON, KIND_JSONB, Codec, CodecHandle, Kind, builtin, decode_fn,
-    encode_fn, malformed, register,
+    CODEC_ATOMIC, CODEC_LISTS, FORMAT_BINARY, FORMAT_TEXT, KIND_JSON, KIND_JSONB, Codec, CodecHandle, Kind, builtin,
+    decode_fn, encode_fn, malformed, register,
 )
 from fastpg.codecs.text cimport encoded_decode, encoded_encode, text_decode, text_encode, text_encode_versioned
 from fastpg.wire cimport Out, out_begin_value, out_bytes, out_end_value, out_u8
@@ -83,8 +83,8 @@ cdef CodecHandle json_objects(uint32_t oid, object loads, object dumps, bint tak
     library.dumps = dumps
     library.takes_text = takes_text
     library.encoding = encoding
-    return CodecHandle.derive(oid, codec.name.decode(), <Kind>codec.kind, FORMAT_BINARY, -1, 0, objects_decode,
-                              objects_encode, None, library, ())
+    return CodecHandle.derive(oid, codec.name.decode(), <Kind>codec.kind, FORMAT_BINARY, -1, CODEC_LISTS,
+                              objects_decode, objects_encode, None, library, ())
 
 
 cdef object objects_decode(const Codec *self, const char *p, Py_ssize_t n):

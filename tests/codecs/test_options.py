@@ -86,21 +86,27 @@ def test_json_inside_everything(library: Any) -> None:
     value = {"a": [1, None, "é"]}
     for oid in (JSON_ARRAY, JSONB_ARRAY):
         handle = types.lookup_or_text(oid)
-        # A list is an array's dimension, a dict is a document.
-        assert handle.decode(handle.encode([value, None, value])) == [value, None, value]
+        # Only the outermost list is the array.
+        for items in ([value, None, value], [[1, 2], [3, 4]], [[1], 2, [[]], []], [(1, 2)], (value, [1])):
+            assert handle.decode(handle.encode(items)) == json.loads(json.dumps(items))
+            assert handle.encode(items)[:4] == b"\0\0\0\1", "of one dimension"
+        assert handle.decode(handle.encode([])) == []
+        for wrong in ("abc", {"a": 1}, 5):
+            with pytest.raises(TypeError, match="a sized iterable container expected"):
+                handle.encode(wrong)
     types.add_types([
         TypeInfo(80001, "doc", "public", "domain", element=JSONB),
         TypeInfo(80002, "pair", "public", "composite", attributes=(("a", JSONB), ("b", 80001), ("c", JSON))),
         TypeInfo(80003, "_pair", "public", "array", element=80002),
         TypeInfo(80004, "odd", "public", "scalar"),
-        TypeInfo(80005, "wordy", "public", "composite", attributes=(("a", JSONB), ("b", 80004), ("c", JSON))),
+        TypeInfo(80005, "wordy", "public", "composite", attributes=(("a", JSONB), ("b", 80004), ("c", JSON_ARRAY))),
     ])  # fmt: skip
     domain, pair, pairs, wordy = (types.lookup_or_text(oid) for oid in (80001, 80002, 80003, 80005))
     assert domain.decode(domain.encode(value)) == value
     assert pair.decode(pair.encode((value, [1], "x"))) == (value, [1], "x")
     assert pairs.decode(pairs.encode([(value, 1, 2)])) == [(value, 1, 2)]
     # Text, because of its second member: jsonb is without its version byte then.
-    assert wordy.format == 0 and wordy.decode(wordy.encode((value, "t", [value]))) == (value, "t", [value])
+    assert wordy.format == 0 and wordy.decode(wordy.encode((value, "t", [value, [1]]))) == (value, "t", [value, [1]])
 
 
 def test_what_the_decoder_is_given() -> None:
