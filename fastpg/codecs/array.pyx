@@ -130,8 +130,8 @@ cdef bint is_array(object value) except -1:
 
 cdef bint is_subarray(const Codec *element, object value) except -1:
     # Tuples are records. Where the element's own values are containers, only lists nest. A list of ranges is a
-    # multirange. Arrays of a domain over arrays have one dimension: what is in a list is the domain's. So have arrays of
-    # JSON as Python objects, whose lists are JSON's.
+    # multirange. Arrays of a domain over arrays have one dimension: what is in a list is the domain's. So have arrays
+    # of JSON as Python objects, whose lists are JSON's.
     if element.kind == KIND_ARRAY or element.flags & CODEC_LISTS:
         return False
     if isinstance(value, list):
