@@ -63,13 +63,29 @@ def compare(before: Result, after: Result) -> list[Line]:
     return [*instructions(before, after), *ratios(before, after)]
 
 
+def differences(before: Result, after: Result) -> list[str]:
+    """What else than fastpg was not the same: a ratio may have changed by it."""
+    old, new = before.about["versions"], after.about["versions"]
+    found = [
+        f"{name}: {old.get(name, 'none')} before, {new.get(name, 'none')} after"
+        for name in dict.fromkeys([*old, *new])
+        if name != "fastpg" and old.get(name) != new.get(name)
+    ]
+    if before.about["quick"] != after.about["quick"]:
+        found.append("one of the two is a quick run")
+    return found
+
+
 def main() -> int:
     """Print line by line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("before", type=Path)
     parser.add_argument("after", type=Path)
     options = parser.parse_args()
-    lines = compare(Result.load(options.before), Result.load(options.after))
+    before, after = Result.load(options.before), Result.load(options.after)
+    for difference in differences(before, after):
+        print(f"not the same: {difference}")
+    lines = compare(before, after)
     for line in lines:
         interval = f" [{line.interval[0]:.2f}, {line.interval[1]:.2f}]" if line.interval else ""
         print(f"{line.what:44}{line.change:7.3f}{interval:15}{'  LOST' if line.lost else ''}".rstrip())

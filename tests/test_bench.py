@@ -118,6 +118,15 @@ def test_compare_exits_by_what_it_finds(tmp_path: Path, monkeypatch: pytest.Monk
         assert compare.main() == code
 
 
+def test_what_else_has_changed_is_told() -> None:
+    after = result()
+    after.about |= {"quick": True, "versions": {"fastpg": "1", "psqlpy": "0.13"}}
+    assert compare.differences(result(), after) == [
+        "psqlpy: none before, 0.13 after", "one of the two is a quick run"
+    ]  # fmt: skip
+    assert compare.differences(after, after) == []
+
+
 # --------------------------------------------------------------- storing, limits
 
 
