@@ -828,7 +828,8 @@ class Connection(TypeCodecMixin, HookMixin, ListenerMixin, QueryLogMixin, metacl
         query = self.get_reset_query()
         before = self._before_reset()
         if before:
-            # No round trip of its own, and no business of query loggers.
+            # No round trip of its own, and no business of query loggers. Behind a cancel: that is of what runs then.
+            await self._ready(timeout)
             self._client.check_usable()
             self._client.post(SimpleQuery(before), True)
             self._client.queries_count -= 1  # of the two one counts
