@@ -506,7 +506,8 @@ class Pool:
     def _check_loop(self) -> None:
         if threading.get_ident() != self._thread:
             raise exceptions.InterfaceError("cannot use the pool: it belongs to another thread")
-        if asyncio.get_running_loop() is not self._loop:
+        running = asyncio._get_running_loop()  # none in a program that is at its end
+        if running is not None and running is not self._loop:
             raise exceptions.InterfaceError("cannot use the pool: it is attached to a different loop")
 
     def _check_init(self) -> None:
