@@ -13,7 +13,7 @@ from collections import OrderedDict
 from collections.abc import Hashable
 from typing import Any
 
-__all__ = ["KEPT", "Shape", "clear", "forget", "get", "put"]
+__all__ = ["KEPT", "Recent", "Shape", "clear", "forget", "get", "put"]
 
 Shape = tuple[tuple[int, ...], "tuple[Any, ...] | None"]
 """OIDs of the parameters; the columns of RowDescription, or None for no rows."""
@@ -46,6 +46,24 @@ def forget(key: Hashable) -> None:
     """Drop a shape that was of no use."""
     with _lock:
         _shapes.pop(key, None)
+
+
+class Recent:
+    """The queries that were added last, KEPT of them."""
+
+    __slots__ = ("_queries",)
+
+    def __init__(self) -> None:
+        self._queries: OrderedDict[str, None] = OrderedDict()
+
+    def __contains__(self, query: str) -> bool:
+        return query in self._queries
+
+    def add(self, query: str) -> None:
+        """One more; the first one added goes when there are too many."""
+        self._queries[query] = None
+        if len(self._queries) > KEPT:
+            self._queries.popitem(last=False)
 
 
 def clear() -> None:

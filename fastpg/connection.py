@@ -48,6 +48,8 @@ AGAIN = object()  # see Connection._mend()
 
 _unique = itertools.count(1)
 
+FIRST_USER_OID = 16384  # the server gives all objects that are not its own this OID or a higher one
+
 
 @dataclass(frozen=True)
 class ClientConfiguration:
@@ -114,7 +116,7 @@ class Connection(TypeCodecMixin, HookMixin, ListenerMixin, QueryLogMixin, metacl
 
     __slots__ = (
         "__weakref__", "_addr", "_cache", "_client", "_closed", "_config", "_declared", "_identity", "_loop",
-        "_params", "_pool_release_ctr", "_protocol", "_query_loggers", "_record_class", "_registry", "_rows",
+        "_own_shapes", "_params", "_pool_release_ctr", "_protocol", "_query_loggers", "_record_class", "_registry", "_rows",
         "_server_caps", "_source_traceback", "_top_xact", "_transport",
     )  # fmt: skip
 
@@ -144,6 +146,7 @@ class Connection(TypeCodecMixin, HookMixin, ListenerMixin, QueryLogMixin, metacl
         self._registry = Registry(None, record_maker, config.options)
         self._declared = DeclaredCodecs(config.codecs)
         self._identity: Any = None
+        self._own_shapes = _shapes.Recent()
         self._cache = StatementCache(
             loop, config.statement_cache_size, config.max_cached_statement_lifetime, self._on_evicted
         )
@@ -465,24 +468,54 @@ class Connection(TypeCodecMixin, HookMixin, ListenerMixin, QueryLogMixin, metacl
             )
 
     def _shape_key(self, query: str) -> Hashable:
-        # Whoever connects like this sees the same tables, as long as nobody sets another search_path.
-        params = self._params
+        # Who it is sees the same tables, as long as nobody sets another role or, before PostgreSQL 18, which reports
+        # it, another search_path.
+        params, reported = self._params, self._client.session.parameters
         settings = params.server_settings
-        return self._addr, params.database, params.user, settings.get("search_path"), settings.get("options"), query
+        return (
+            self._addr, params.database, reported.get("session_authorization", params.user),
+            reported.get("search_path", settings.get("search_path")), settings.get("options"), query,
+        )  # fmt: skip
 
     def _guess(self, query: str, args: tuple[Any, ...], sink: Any, limit: int) -> FirstExecute | None:
-        """What runs a statement that is new here but not to others. Not in a transaction: a wrong guess ends it."""
+        """What runs a statement that is new here but not to others."""
         size = self._config.max_cacheable_statement_size
-        if self.is_in_transaction() or size and len(query) > size:
+        if size and len(query) > size:
             return None
         shape = _shapes.get(self._shape_key(query))
         if shape is None:
             return None
         oids, columns = shape
+        if self.is_in_transaction() and not self._may_guess_in_transaction(query, oids):
+            return None
         if self._registry.missing([*oids, *(column[3] for column in columns or ())]):
             return None
         name = self._get_unique_id("stmt") if self._config.statement_cache_size else ""
         return FirstExecute(self._plan(name, query, oids, columns), args, sink, partial(_replan, self._registry), limit)
+
+    def _may_guess_in_transaction(self, query: str, oids: tuple[int, ...]) -> bool:
+        """Whether it is safe: parameter types that the server refuses would end the transaction.
+
+        Before the first statement there is nothing to lose, see _begin_again(). Without parameters nothing is guessed
+        of Parse. What this connection itself has run before is no worse than a prepared statement, which keeps its
+        parameter types as well; but types of the user's own may be others under another search_path.
+        """
+        return (
+            self._client.session.opening is not None
+            or not oids
+            or query in self._own_shapes
+            and max(oids) < FIRST_USER_OID
+        )
+
+    def _begin_again(self) -> bool:
+        """Take back the beginning of a transaction whose first statement has failed: it goes along with the next."""
+        opening = self._client.session.undo()
+        if opening is None:
+            return False
+        self._client.post(SimpleQuery(opening.undo), True)
+        self._client.queries_count -= 1
+        self._client.session.open(opening)
+        return True
 
     async def _run_first(self, first: FirstExecute, deadline: float | None) -> tuple[bool, Any]:
         """Whether it ran, and its result; if not, nothing has happened on the server."""
@@ -500,7 +533,7 @@ class Connection(TypeCodecMixin, HookMixin, ListenerMixin, QueryLogMixin, metacl
                 _shapes.forget(self._shape_key(query))
                 if first.parsed:
                     self._forget_statement(name)
-                if first.stale or self.is_closed():
+                if first.stale or self.is_closed() or self.is_in_transaction() and refused and not self._begin_again():
                     raise
                 self._client.queries_count = counted  # it is counted when it runs
                 return False, None
@@ -517,9 +550,14 @@ class Connection(TypeCodecMixin, HookMixin, ListenerMixin, QueryLogMixin, metacl
         columns = plan.plan.columns if plan.plan else None
         if first.replanned:
             plan = self._plan(plan.name.decode(), plan.query, plan.parameter_oids, columns)
-        _shapes.put(self._shape_key(plan.query), (plan.parameter_oids, columns))
+        self._keep_shape(plan.query, plan.parameter_oids, columns)
         if plan.name:
             self._cache.put(plan.query, plan)
+
+    def _keep_shape(self, query: str, oids: tuple[int, ...], columns: tuple[Any, ...] | None) -> None:
+        _shapes.put(self._shape_key(query), (oids, columns))
+        if not self._config.statement_cache_size:
+            self._own_shapes.add(query)
 
     def _is_stale(self, error: exceptions.PostgresError) -> bool:
         stale = isinstance(
@@ -527,7 +565,7 @@ class Connection(TypeCodecMixin, HookMixin, ListenerMixin, QueryLogMixin, metacl
         )
         if stale:
             self._cache.clear()
-        return stale and not self.is_in_transaction()
+        return stale and (not self.is_in_transaction() or self._begin_again())
 
     async def _run_all(
         self, query: str, args: Iterable[Sequence[Any]], sink: Any, timeout: float | None
@@ -639,7 +677,7 @@ class Connection(TypeCodecMixin, HookMixin, ListenerMixin, QueryLogMixin, metacl
             raise
         size = self._config.max_cacheable_statement_size
         if not size or len(query) <= size:
-            _shapes.put(self._shape_key(query), (oids, columns))
+            self._keep_shape(query, oids, columns)
         return self._plan(name, query, oids, columns)
 
     def _plan(self, name: str, query: str, oids: tuple[int, ...], columns: tuple[Any, ...] | None) -> StatementPlan:

@@ -125,7 +125,7 @@ class Transaction:
                 await connection.execute(query)
             else:
                 connection._client.check_usable()
-                self._opening = Opening(query, not self._nested)
+                self._opening = Opening(query, self._name)
                 connection._client.session.open(self._opening)
                 connection._client.queries_count += 1
         except BaseException as error:

@@ -9,6 +9,7 @@ from fastpg.wire cimport Out
 cdef class Opening:
     cdef readonly str query
     cdef readonly bint begins       # BEGIN; else SAVEPOINT
+    cdef readonly str undo          # what ends it, and all behind it, in a failed transaction too
     cdef readonly bint done         # the server has executed it
     cdef Opening next               # the SAVEPOINT inside it that has not been sent either
     cdef int step                   # of its answer

@@ -23,17 +23,19 @@ cdef const char *BIND_EXECUTE = b"B\0\0\0\x0c\0\0\0\0\0\0\0\0E\0\0\0\x09\0\0\0\0
 
 
 cdef class Opening:
-    """A BEGIN or SAVEPOINT to be sent. begins: it is BEGIN."""
+    """A BEGIN or SAVEPOINT to be sent. savepoint: its name, None for BEGIN."""
 
-    def __init__(self, str query not None, begins=True):
+    def __init__(self, str query not None, str savepoint=None):
         self.query = query
-        self.begins = begins
+        self.begins = savepoint is None
+        self.undo = "ROLLBACK" if savepoint is None else f"ROLLBACK TO {savepoint}; RELEASE {savepoint}"
 
     cdef int write(self, Out *out, str encoding) except -1:
         # It and the chain behind it.
         cdef Opening opening = self
         while opening is not None:
             opening.step = TO_PARSE
+            opening.done = False
             write_parse(out, b"", opening.query.encode() if encoding is None else opening.query.encode(encoding), ())
             out_bytes(out, BIND_EXECUTE, 23)
             opening = opening.next

@@ -27,6 +27,8 @@ cdef class Session:
     cdef Operation cursor           # the first not written completely
     cdef uint64_t serial
     cdef readonly Opening opening   # BEGIN and SAVEPOINTs that go along with the next operation somebody waits for
+    cdef Opening undone             # those that the last operation has taken along, when it has failed
+    cdef uint64_t undone_at         # its serial number
     cdef Operation recovery         # makes the transaction that a refused BEGIN was for a failed one
     cdef readonly int tx_status     # b'I', b'T' or b'E', the server's word
     cdef readonly dict parameters   # ParameterStatus

@@ -168,6 +168,14 @@ cdef class Session:
         before.next = None
         return True
 
+    def undo(self):
+        """The chain that began the transaction of which only the last operation, which failed, was a part; or None.
+
+        Such a transaction can be begun again as if nothing had been: run the chain's `undo`, then open() it.
+        """
+        undone, self.undone = self.undone, None
+        return undone if self.undone_at == self.serial and self.head is None and self.tx_status != IDLE else None
+
     @property
     def in_transaction(self) -> bool:
         """A transaction is open, a failed one perhaps; or begins with the next operation."""
@@ -366,6 +374,8 @@ cdef class Session:
                 self.explain(error, op, "failed")
                 if op.opening is not None:
                     self.refuse_opening(op)
+                elif op.opened is not None:
+                    self.undone, self.undone_at = op.opened, op.serial
                 op.on_error(error)
         elif op is None or op.phase == PHASE_QUEUED:
             raise ProtocolError(f"unexpected {tag_name(tag)} message from the server")

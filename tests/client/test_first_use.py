@@ -67,18 +67,102 @@ async def test_no_statement_cache(tapped: tuple[Wiretap, Any, Any], dsn: str) ->
             tap.clear()
             assert await watched.fetch(QUERY, 2) == ROWS
             assert (tap.round_trips, tap.messages()) == (1, "PDBES")
+        tap.clear()
+        assert await watched.fetch(QUERY + " LIMIT 1", 2) == ROWS[:1]
+        assert (tap.round_trips, tap.messages()) == (2, "PDSPBES"), "the first time"
+        async with watched.transaction():
+            await watched.execute("SELECT 1")
+            tap.clear()
+            assert await watched.fetch(QUERY + " LIMIT 1", 2) == ROWS[:1]
+            assert await watched.executemany(QUERY, [(1,), (2,)]) is None
+            assert (tap.round_trips, tap.messages()) == (3, "PDBES" + "PDS" + "PBEBES"), "it has run here before"
+            await watched.execute("CREATE TYPE pg_temp.color AS ENUM ('red')")
+            for _ in range(2):
+                tap.clear()
+                assert await watched.fetchval("SELECT $1::pg_temp.color", "red") == "red"
+            assert tap.round_trips == 2, "a type of the user's: under another search_path it could be another"
         assert await watched.fetchval("SELECT count(*) FROM pg_prepared_statements") == 0
         await watched.close()
 
 
-async def test_not_in_a_transaction(tapped: tuple[Wiretap, Any, Any]) -> None:
-    # A guess that the server refuses would end it.
+async def test_first_in_a_transaction(tapped: tuple[Wiretap, Any, Any]) -> None:
     tap, other, watched = tapped
     await other.fetch(QUERY, 2)
+    tap.clear()
     async with watched.transaction():
+        assert await watched.fetch(QUERY, 2) == ROWS
+    assert (tap.round_trips, tap.messages()) == (2, "PBEPDBESQ")
+
+
+async def test_later_in_a_transaction(tapped: tuple[Wiretap, Any, Any]) -> None:
+    # Wrong parameter types would end the transaction: they are asked for. Without parameters nothing can be wrong.
+    tap, other, watched = tapped
+    await other.fetch(QUERY, 2)
+    await other.fetch("SELECT 3 AS a")
+    async with watched.transaction():
+        await watched.execute("SELECT 1")
         tap.clear()
         assert await watched.fetch(QUERY, 2) == ROWS
         assert tap.round_trips == 2
+        tap.clear()
+        assert await watched.fetch("SELECT 3 AS a") == [(3,)]
+        assert (tap.round_trips, tap.messages()) == (1, "PDBES")
+
+
+@pytest.mark.parametrize("inside", [False, True])
+async def test_a_wrong_guess_first_in_a_transaction(tapped: tuple[Wiretap, Any, Any], inside: bool) -> None:
+    tap, other, watched = tapped
+    await other.execute("CREATE TABLE t (a int); CREATE TABLE u (a int)")
+    query = "SELECT a FROM t WHERE a = $1"
+    assert await other.fetch(query, 1) == []
+    await other.execute("DROP TABLE t; CREATE TABLE t (a uuid)")
+    async with watched.transaction(isolation="serializable"):
+        if inside:
+            await watched.execute("INSERT INTO u VALUES (1)")
+            nested = watched.transaction()
+            await nested.start()
+        # int = uuid is refused; it is begun again, and asked.
+        with pytest.raises(exceptions.DataError, match="invalid input for query argument"):
+            await watched.fetch(query, 1)
+        assert await watched.fetch(query, "12345678-1234-5678-1234-567812345678") == []
+        assert await watched.fetchval("SHOW transaction_isolation") == "serializable"
+        if inside:
+            await nested.rollback()
+            assert await watched.fetch("SELECT a FROM u") == [(1,)]
+    assert not watched.is_in_transaction()
+    assert await watched.fetchval("SELECT count(*) FROM u") == inside
+
+
+async def test_a_stale_statement_first_in_a_transaction(tapped: tuple[Wiretap, Any, Any]) -> None:
+    _, other, watched = tapped
+    await other.execute("CREATE TABLE t (a int); INSERT INTO t VALUES (1)")
+    assert await watched.fetch("SELECT * FROM t") == [(1,)]
+    await other.execute("ALTER TABLE t ADD b text")
+    async with watched.transaction(), watched.transaction():
+        assert await watched.fetch("SELECT * FROM t") == [(1, None)]
+    await watched.execute("DEALLOCATE ALL")
+    async with watched.transaction():
+        assert await watched.fetchval("SELECT * FROM t") == 1
+    await other.execute("ALTER TABLE t ADD c text")
+    with pytest.raises(exceptions.InvalidCachedStatementError):
+        async with watched.transaction():
+            await watched.execute("SELECT 1")
+            await watched.fetch("SELECT * FROM t")
+    assert not watched.is_in_transaction()
+
+
+async def test_who_sees_other_tables(tapped: tuple[Wiretap, Any, Any]) -> None:
+    _, other, watched = tapped
+    await other.execute("CREATE TABLE t (a int)")
+    key = watched._shape_key
+    before = key("SELECT")
+    await watched.execute("DROP ROLE IF EXISTS first_user; CREATE ROLE first_user")
+    await watched.execute("SET SESSION AUTHORIZATION first_user")
+    assert key("SELECT") != before
+    await watched.execute("RESET SESSION AUTHORIZATION; DROP ROLE first_user")
+    assert key("SELECT") == before
+    await watched.execute("SET search_path TO public")
+    assert (key("SELECT") != before) == (watched.get_server_version().major >= 18)
 
 
 async def test_other_rows_than_guessed(tapped: tuple[Wiretap, Any, Any]) -> None:

@@ -37,7 +37,7 @@ def begun(operation: Operation) -> Session:
 def test_it_is_written_in_front() -> None:
     session, waiter = Session(), Recorder()
     session.open(Opening("BEGIN;"))
-    session.open(Opening("SAVEPOINT a;", False))
+    session.open(Opening("SAVEPOINT a;", "a"))
     operation = Execute(statement(), (1,), RecordSink(None), waiter)
     session.submit(operation)
     written = split_messages(session.take_output() or b"")
@@ -64,7 +64,7 @@ def test_what_nobody_waits_for_does_not_take_it() -> None:
 
 def test_withdrawn() -> None:
     session = Session()
-    outer, inner, innermost = Opening("BEGIN;"), Opening("SAVEPOINT a;", False), Opening("SAVEPOINT b;", False)
+    outer, inner, innermost = Opening("BEGIN;"), Opening("SAVEPOINT a;", "a"), Opening("SAVEPOINT b;", "b")
     for opening in (outer, inner, innermost):
         session.open(opening)
     assert session.withdraw(inner) and not session.withdraw(inner) and not session.withdraw(innermost)
@@ -140,7 +140,7 @@ def test_a_savepoint_is_refused() -> None:
             session.feed(m.command_complete("BEGIN") + before)
         else:
             session.open(Opening("BEGIN;"))
-        session.open(Opening("SAVEPOINT a;", False))
+        session.open(Opening("SAVEPOINT a;", "a"))
         session.submit(SimpleQuery("insert", waiter))
         session.take_output()
         session.feed((b"" if before else BEGUN) + m.error("53200", "no memory"))
@@ -182,7 +182,7 @@ def test_lost() -> None:
     waiter = Recorder()
     session = begun(Synchronize(waiter))
     session.submit(FailedTransaction())
-    session.open(Opening("SAVEPOINT a;", False))
+    session.open(Opening("SAVEPOINT a;", "a"))
     session.abort(exceptions.ConnectionDoesNotExistError("lost"))
     with pytest.raises(exceptions.ConnectionDoesNotExistError):
         assert waiter.value
