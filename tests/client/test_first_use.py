@@ -12,6 +12,7 @@ import pytest_asyncio
 
 import fastpg
 from fastpg import _shapes, exceptions
+from tests.contract import differs
 from tests.wiretap import Wiretap, wiretap
 
 QUERY = "SELECT g AS a, 'x' || $1::int AS b FROM generate_series(1, $1) g"
@@ -308,3 +309,22 @@ def test_bounded() -> None:
     _shapes.forget(_shapes.KEPT + 4)
     assert _shapes.get(_shapes.KEPT + 4) is None
     _shapes.clear()
+
+
+@differs("Stale plan at the start of a transaction")
+@pytest.mark.parametrize("name", ["fastpg", "asyncpg"])
+async def test_stale_beside_asyncpg(dsn: str, name: str) -> None:
+    driver = pytest.importorskip(name)
+    connection, other = await driver.connect(dsn), await driver.connect(dsn)
+    await other.execute("DROP TABLE IF EXISTS first_stale; CREATE TABLE first_stale (a int)")
+    await connection.fetch("SELECT * FROM first_stale")
+    await other.execute("ALTER TABLE first_stale ADD b int")
+    async with connection.transaction():
+        if name == "fastpg":
+            assert await connection.fetch("SELECT * FROM first_stale") == []
+        else:
+            with pytest.raises(driver.InvalidCachedStatementError):
+                await connection.fetch("SELECT * FROM first_stale")
+    await other.execute("DROP TABLE first_stale")
+    await other.close()
+    await connection.close()
