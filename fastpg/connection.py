@@ -116,8 +116,8 @@ class Connection(TypeCodecMixin, HookMixin, ListenerMixin, QueryLogMixin, metacl
 
     __slots__ = (
         "__weakref__", "_addr", "_cache", "_client", "_closed", "_config", "_declared", "_identity", "_loop",
-        "_own_shapes", "_params", "_pool_release_ctr", "_protocol", "_query_loggers", "_record_class", "_registry", "_rows",
-        "_server_caps", "_source_traceback", "_top_xact", "_transport",
+        "_own_shapes", "_params", "_pool_release_ctr", "_protocol", "_query_loggers", "_record_class", "_registry",
+        "_rows", "_server_caps", "_source_traceback", "_top_xact", "_transport",
     )  # fmt: skip
 
     def __init__(
