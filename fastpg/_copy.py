@@ -328,7 +328,7 @@ async def from_table(
     if columns:
         target += f" ({_copy_sql.column_list(columns)})"
     sql = f"COPY {target} TO STDOUT{_copy_sql.option_list(options)}"
-    limit = await connection._ready(timeout)
+    limit = await connection._ready_for_script(timeout)
     with connection._section():
         return await copy_out(connection, sql, output, limit)
 
@@ -338,7 +338,7 @@ async def from_query(
 ) -> str:
     """Connection.copy_from_query()."""
     tail = f"\n) TO STDOUT{_copy_sql.option_list(options)}"
-    limit = await connection._ready(timeout)
+    limit = await connection._ready_for_script(timeout)
     with connection._section():
         if args:
             query = await with_arguments(connection, query, args, limit)
@@ -390,7 +390,7 @@ async def to_table(
     names = _copy_sql.column_list(columns) if columns else ""
     sql = copy_from_stdin(target, names, _copy_sql.option_list(options), where)
     check_where(connection, where)
-    limit = await connection._ready(timeout)
+    limit = await connection._ready_for_script(timeout)
     with connection._section():
         protocol = connection._protocol
         if type(protocol)._patched:
@@ -416,7 +416,7 @@ async def records_to_table(
                 f"records is expected to be an iterable or an asynchronous iterable of records, "
                 f"not {type(records).__name__}"
             ) from None
-    limit = await connection._ready(timeout)
+    limit = await connection._ready_for_script(timeout)
     with connection._section():
         while True:
             # Only to learn the types of the columns.

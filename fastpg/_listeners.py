@@ -27,6 +27,7 @@ class ListenerMixin:
     )  # fmt: skip
 
     _client: Any
+    _config: Any
     _params: Any
     _loop: asyncio.AbstractEventLoop
     execute: Callable[..., Any]
@@ -54,10 +55,13 @@ class ListenerMixin:
         channel costs a round trip (LISTEN). In a transaction LISTEN counts from its commit on, and a rollback undoes
         it: add the listener again after that.
 
-        Raises InterfaceError for what is not callable and for a name that cannot be a channel.
+        Raises InterfaceError for what is not callable, for a name that cannot be a channel, and behind a proxy that
+        gives another session to each transaction.
         """
         self._check_open()
         check_callback(callback)
+        if self._config.proxy is not None:
+            self._config.proxy.refuse("add_listener()")
         command = f"LISTEN {quote_channel(channel)}"
         listeners = self._channels.setdefault(channel, {})
         known = callback in listeners

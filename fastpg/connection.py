@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import os
 import traceback
 import warnings
 from collections.abc import AsyncIterable, Awaitable, Generator, Hashable, Iterable, Sequence
@@ -17,6 +18,7 @@ from fastpg import _copy, _server, _shapes, call, connect_utils, cursor, excepti
 from fastpg._cancel import send_cancel
 from fastpg._hooks import HookMeta, HookMixin, PreparedStatementState, Protocol, row_options
 from fastpg._listeners import ListenerMixin
+from fastpg._proxy import ProxyMode, behind_proxy, proxy_mode
 from fastpg._query_log import LoggedQuery as LoggedQuery
 from fastpg._query_log import QueryLogMixin, logged
 from fastpg._row_factory import check_exclusive, new_sink, row_sink
@@ -38,6 +40,7 @@ from fastpg.protocol.operation import CloseStatements, Execute, ExecuteMany, Pre
 from fastpg.protocol.record import Record, check_record_class
 from fastpg.protocol.row import RowPlan
 from fastpg.protocol.session import Session
+from fastpg.security import select_profile
 from fastpg.settings import ConnectionSettings, parse_server_version
 from fastpg.sinks.base import ListSink
 from fastpg.sinks.record import RecordSink, ValueSink
@@ -62,6 +65,7 @@ class ClientConfiguration:
     record_class: type
     close_timeout: float
     eager_begin: bool
+    proxy: ProxyMode | None
     session: WireSession
     row_factory: Any = None
     codecs: tuple[NamedCodec, ...] = ()
@@ -185,7 +189,7 @@ class Connection(TypeCodecMixin, HookMixin, ListenerMixin, QueryLogMixin, metacl
         return await (self._log(script, query, args, timeout) if self._query_loggers else script)
 
     async def _run_script(self, query: str, timeout: float | None) -> str:
-        limit = await self._ready(timeout)
+        limit = await self._ready_for_script(timeout)
         status: str = await self._wait(self._client.run(SimpleQuery(query), self._left(limit)))
         return status
 
@@ -827,6 +831,17 @@ class Connection(TypeCodecMixin, HookMixin, ListenerMixin, QueryLogMixin, metacl
             or self._client.session.tx_status == ord("E")
         )
 
+    async def _ready_for_script(self, timeout: float | None) -> float | None:
+        """_ready(), for what goes by the simple protocol.
+
+        When a BEGIN fails the server throws away the Query behind it. PgBouncer in transaction mode waits for its
+        answer then, and lends the session to nobody else.
+        """
+        deadline = await self._ready(timeout)
+        if self._config.proxy is not None and not self._config.proxy.session:
+            await self._begin_now(deadline)
+        return deadline
+
     async def _begin_now(self, deadline: float | None) -> None:
         """Send the BEGIN that waits for its first statement, and wait until it is executed."""
         if self._client.session.opening is not None:
@@ -847,11 +862,15 @@ class Connection(TypeCodecMixin, HookMixin, ListenerMixin, QueryLogMixin, metacl
 
     def get_reset_query(self) -> str:
         """The SQL that a pool runs when a connection comes back; a subclass may return another, or ''."""
+        if self._config.proxy is not None and not self._config.proxy.session:
+            return ""  # it would run in a session that is anybody's
         return _server.reset_query(self._server_caps)
 
     def _before_reset(self) -> str:
         """What is run before get_reset_query(), unless somebody has his own: the role is reset."""
         if getattr(type(self), "get_reset_query", None) is not ORIGINAL_RESET_QUERY:
+            return ""
+        if self._config.proxy is not None and not self._config.proxy.session:
             return ""
         return _server.before_reset(self._server_caps, self._params.security.reset_discard_all)
 
@@ -976,6 +995,7 @@ async def connect(
     connector: Any = None,
     sock: Any = None,
     eager_begin: bool = False,
+    proxy: str | None = None,
     codecs: Codecs | None = None,
     json: Any = None,
     strict_numbers: bool = False,
@@ -995,6 +1015,11 @@ async def connect(
     :meth:`Connection.fetch` takes as row_factory.
     security="strict": refuse everything that is not verified and encrypted.
     eager_begin: send BEGIN and SAVEPOINT when a transaction starts, not along with its first statement.
+    proxy: what stands before the server, such as PgBouncer. "session": it gives a client one session while it is
+    connected. "transaction": another one for each transaction. No statement gets a name on the server then, no session
+    is reset, and there are no listeners; set nothing that is to outlast a transaction. In both modes nothing is sent at
+    the start that proxies refuse; your own server_settings are sent, so PgBouncer has to know them or to have them in
+    its ignore_startup_parameters.
 
     What becomes of values (docs/types.md), on this connection or all of a pool:
     codecs: type name -> :class:`TypeCodec` or the name of a built-in codec.
@@ -1032,6 +1057,9 @@ async def connect(
         },
         command_timeout,
     )
+    mode = proxy_mode(proxy)
+    if mode is not None:
+        libpq["security"] = behind_proxy(select_profile(libpq.get("security"), os.environ))
     params = parse(
         dsn, host=host, port=port, user=user, password=password, passfile=passfile, service=service,
         servicefile=servicefile, database=database, ssl=ssl, direct_tls=direct_tls, server_settings=server_settings,
@@ -1057,12 +1085,13 @@ async def connect(
     security = params.security
     config = ClientConfiguration(
         command_timeout=security.command_timeout if command_timeout is None else command_timeout,
-        statement_cache_size=statement_cache_size,
+        statement_cache_size=statement_cache_size if mode is None or mode.session else 0,
         max_cached_statement_lifetime=max_cached_statement_lifetime,
         max_cacheable_statement_size=max_cacheable_statement_size,
         record_class=record_class,
         close_timeout=security.close_timeout,
         eager_begin=bool(eager_begin),
+        proxy=mode,
         session=session,
         row_factory=row_factory,
         codecs=wanted,

@@ -33,7 +33,7 @@ MORE: dict[str, set[str]] = {
     "PoolConnectionProxy": {"pipeline"},
     "Pool": {"resize", "stats"},
     "connect": {"connector", "eager_begin", "row_factory", "sock", "libpq", "codecs", "json", "strict_numbers",
-                "plain_uuid", "out_of_range", "max_is_infinity", "array_bounds"},
+                "plain_uuid", "out_of_range", "max_is_infinity", "array_bounds", "proxy"},
     "create_pool": {"row_factory"},
     "PreparedStatement": set(),
     **{
