@@ -706,7 +706,7 @@ class Connection(TypeCodecMixin, HookMixin, ListenerMixin, QueryLogMixin, metacl
             raise
 
     async def _ready(self, timeout: float | None) -> float | None:
-        """The deadline of a call, after a pending cancel has ended and evicted statements have been closed."""
+        """The deadline of a call, after a pending cancel has ended. Evicted statements are closed in front of it."""
         deadline = self._deadline(timeout)
         client = self._client
         if client.cancelling is not None:
@@ -714,7 +714,7 @@ class Connection(TypeCodecMixin, HookMixin, ListenerMixin, QueryLogMixin, metacl
         client.check_usable()
         if client.to_close:
             names, client.to_close = client.to_close, []
-            client.post(CloseStatements(names))
+            client.session.close_statements(names)
         return deadline
 
     async def _settle(self, deadline: float | None = None) -> None:

@@ -30,6 +30,7 @@ cdef class FailedTransaction(Operation):
 
     def __cinit__(self):
         self.opening = Opening("BEGIN")
+        self.riders = True
 
     cdef int fill(self, Out *out) except -1:
         # The portal does not exist.

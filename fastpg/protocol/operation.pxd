@@ -33,6 +33,9 @@ cdef class Operation:
     cdef readonly bytes status      # the last CommandComplete tag
     cdef readonly double queued_at, finished_at     # loop time, only when the session's clock is on
     cdef readonly str encoding      # Python's codec of the client encoding, None for UTF-8: the session's
+    cdef bint riders                # Closes, BEGIN or SAVEPOINTs in front of it have still to be answered
+    cdef list closing               # names of statements that are closed in front of it, or None
+    cdef Py_ssize_t closed          # of those, as the server has told
     cdef Opening opening            # BEGIN and SAVEPOINTs in front of it, the first without its answer; or None
     cdef readonly Opening opened    # those that the server has executed
     cdef public object query        # SQL for exceptions and statistics, or None

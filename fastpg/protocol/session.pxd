@@ -27,6 +27,7 @@ cdef class Session:
     cdef Operation cursor           # the first not written completely
     cdef uint64_t serial
     cdef readonly Opening opening   # BEGIN and SAVEPOINTs that go along with the next operation somebody waits for
+    cdef list closing               # names of statements that are closed in front of that operation, or None
     cdef Opening undone             # those that the last operation has taken along, when it has failed
     cdef uint64_t undone_at         # its serial number
     cdef Operation recovery         # makes the transaction that a refused BEGIN was for a failed one
@@ -59,5 +60,6 @@ cdef class Session:
     cdef bint idle(self) noexcept
     cpdef int open(self, Opening opening) except -1
     cpdef bint withdraw(self, Opening opening) except -1
-    cdef int on_opening(self, Operation op, uint8_t tag, const char *p, Py_ssize_t n) except -1
-    cdef int refuse_opening(self, Operation op) except -1
+    cdef int write_riders(self, Operation op) except -1
+    cdef int on_rider(self, Operation op, uint8_t tag, const char *p, Py_ssize_t n) except -1
+    cdef int refuse_riders(self, Operation op) except -1

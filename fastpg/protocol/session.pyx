@@ -8,7 +8,8 @@ from cpython.mem cimport PyMem_Free, PyMem_Malloc, PyMem_Realloc
 from libc.string cimport memcpy, memmove
 
 from fastpg.protocol cimport backend
-from fastpg.protocol.backend cimport length_limit, tag_name
+from fastpg.protocol.backend cimport expect_empty, length_limit, tag_name
+from fastpg.protocol.frontend cimport write_close
 from fastpg.protocol.begin cimport FailedTransaction
 from fastpg.protocol.opening cimport Opening
 from fastpg.protocol.operation cimport FILL_DONE, FILL_WAIT, PHASE_DONE, PHASE_QUEUED, PHASE_SENT, Operation
@@ -70,8 +71,10 @@ cdef class Session:
         self.serial += 1
         op.serial = self.serial
         op.encoding = self.encoding
-        if self.opening is not None and op.waiter is not None:
+        if op.waiter is not None and (self.opening is not None or self.closing is not None):
             op.opening, self.opening = self.opening, None
+            op.closing, self.closing = self.closing, None
+            op.riders = True
         if self.clock is not None:
             op.queued_at = self.clock()
         if self.head is None:
@@ -94,8 +97,8 @@ cdef class Session:
             op = self.cursor
             mark = self.out.len
             try:
-                if op.opening is not None and op.phase == PHASE_QUEUED:
-                    op.opening.write(&self.out, op.encoding)
+                if op.riders and op.phase == PHASE_QUEUED:
+                    self.write_riders(op)
                 state = op.fill(&self.out)
             except BaseException as error:
                 self.out.len = mark
@@ -120,10 +123,15 @@ cdef class Session:
     def unlink(self, Operation op):
         """Take an operation of which nothing was sent out of the queue."""
         cdef Operation before
-        if op.opening is not None:
-            # It goes along with the next one, then.
-            opening, op.opening = op.opening, None
-            self.open(opening)
+        if op.riders:
+            # They go along with the next one, then.
+            op.riders = False
+            if op.opening is not None:
+                opening, op.opening = op.opening, None
+                self.open(opening)
+            if op.closing is not None:
+                closing, op.closing = op.closing, None
+                self.close_statements(closing)
         if self.head is op:
             self.head = op.next
             if self.head is None:
@@ -182,19 +190,41 @@ cdef class Session:
         return (self.tx_status != IDLE or self.opening is not None
                 or self.recovery is not None and self.recovery.phase != PHASE_DONE)
 
-    cdef int on_opening(self, Operation op, uint8_t tag, const char *p, Py_ssize_t n) except -1:
-        if op.opening.on_message(tag, p, n):
+    def close_statements(self, list names not None) -> None:
+        """Close these statements of the server in front of the next operation that somebody waits for."""
+        self.closing = names if self.closing is None else self.closing + names
+
+    cdef int write_riders(self, Operation op) except -1:
+        if op.closing is not None:
+            for name in op.closing:
+                write_close(&self.out, b"S", name)
+        if op.opening is not None:
+            op.opening.write(&self.out, op.encoding)
+        return 0
+
+    cdef int on_rider(self, Operation op, uint8_t tag, const char *p, Py_ssize_t n) except -1:
+        if op.closing is not None:
+            if tag != backend.CLOSE_COMPLETE:
+                raise ProtocolError(f"unexpected {tag_name(tag)} message in the answer to Close")
+            expect_empty(tag, n)
+            op.closed += 1
+            if op.closed == len(op.closing):
+                op.closing = None
+        elif op.opening.on_message(tag, p, n):
             if op.opened is None:
                 op.opened = op.opening
             op.opening = op.opening.next
+        op.riders = op.closing is not None or op.opening is not None
         return 0
 
-    cdef int refuse_opening(self, Operation op) except -1:
+    cdef int refuse_riders(self, Operation op) except -1:
         # The server throws away what has been sent up to the next Sync, and so all of the operation.
         cdef Opening opening = op.opening
+        op.riders = False
         op.opening = op.opened = None
+        op.closing = None
         op.resync(&self.out)
-        if opening.begins:
+        if opening is not None and opening.begins:
             if op.next is not None or type(op) is FailedTransaction:
                 raise ProtocolError("connection was closed: a transaction could not be begun")
             self.recovery = FailedTransaction()
@@ -333,8 +363,8 @@ cdef class Session:
                 # Only a COPY owes a ReadyForQuery and has more to write: the server wants none of it.
                 self.cursor = op.next
             if op.syncs == 0:
-                if op.opening is not None:
-                    raise ProtocolError(f"the server did not answer {op.opening.query!r}")
+                if op.riders:
+                    raise ProtocolError("the server did not answer what went in front of an operation")
                 if self.clock is not None:
                     op.finished_at = self.clock()
                 # Still the head while it concludes: if that fails, fail() finds it.
@@ -372,15 +402,15 @@ cdef class Session:
             else:
                 error.query = op.query
                 self.explain(error, op, "failed")
-                if op.opening is not None:
-                    self.refuse_opening(op)
+                if op.riders:
+                    self.refuse_riders(op)
                 elif op.opened is not None:
                     self.undone, self.undone_at = op.opened, op.serial
                 op.on_error(error)
         elif op is None or op.phase == PHASE_QUEUED:
             raise ProtocolError(f"unexpected {tag_name(tag)} message from the server")
-        elif op.opening is not None:
-            self.on_opening(op, tag, p, n)
+        elif op.riders:
+            self.on_rider(op, tag, p, n)
         else:
             if op.on_message(tag, p, n) == 1:
                 self.paused = True
@@ -399,7 +429,7 @@ cdef class Session:
             return 0
         self.failure = error
         self.head = self.tail = self.cursor = None
-        self.opening = None
+        self.opening = self.closing = None
         self.out.len = 0
         while op is not None:
             following = op.next

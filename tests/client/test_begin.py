@@ -270,14 +270,37 @@ async def test_cancelled_and_timed_out(tapped: tuple[Wiretap, Any]) -> None:
     assert await connection.fetchval("SELECT 1") == 1
 
 
-async def test_evicted_statements_are_closed_outside(tapped: tuple[Wiretap, Any]) -> None:
+async def test_evicted_statements_are_closed_in_passing(tapped: tuple[Wiretap, Any]) -> None:
     tap, connection = tapped
     await connection.execute("INSERT INTO t SELECT $1", 1)
     connection._cache.clear()
     tap.clear()
     async with connection.transaction():
         await connection.execute("INSERT INTO t VALUES (1)")
-    assert tap.messages() == "CSPBEQQ", "nobody would hear of an error of BEGIN"
+    assert (tap.round_trips, tap.messages()) == (2, "CPBEQQ"), "without a Sync"
+    for query in ("SELECT 1", "SELECT 2", "SELECT 3"):
+        await connection.fetch(query)
+    connection._cache.clear()
+    tap.clear()
+    assert await connection.fetchval("SELECT 4") == 4
+    assert (tap.round_trips, tap.messages()) == (2, "CCCPDSBES")
+    assert await connection.fetchval("SELECT count(*) FROM pg_prepared_statements") == 2
+    for clear in (True, False):
+        if clear:
+            connection._cache.clear()
+        tap.clear()
+        with pytest.raises(exceptions.PostgresSyntaxError):
+            await connection.execute("NONSENSE")
+        assert tap.messages() == ("CCQ" if clear else "Q")
+    await connection.fetch("SELECT $1::int", 1)
+    await connection.fetch("SELECT 5")
+    connection._cache.remove("SELECT 5")
+    tap.clear()
+    with pytest.raises(exceptions.DataError):
+        await connection.fetch("SELECT $1::int", "x")
+    assert tap.said == []
+    assert await connection.fetchval("SELECT $1::int", 2) == 2
+    assert tap.messages() == "CBES", "it goes along with the next one"
 
 
 async def test_an_unnamed_statement_is_its_owners(dsn: str) -> None:

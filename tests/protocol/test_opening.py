@@ -178,6 +178,58 @@ def test_unexpected_answers(answer: bytes) -> None:
             assert waiter.value
 
 
+def closing(operation: Operation) -> Session:
+    session = Session()
+    session.close_statements([b"a"])
+    session.close_statements([b"b"])
+    session.open(Opening("BEGIN;"))
+    session.submit(operation)
+    return session
+
+
+@pytest.mark.parametrize("kind", OPERATIONS)
+def test_statements_are_closed_in_front(kind: str) -> None:
+    waiter = Recorder()
+    session = closing(OPERATIONS[kind](waiter))
+    assert types(session).startswith("CCPBE")
+    session.feed(m.close_complete() * 2 + BEGUN)
+    assert session.failure is None and not waiter.done()
+    for answer in (m.close_complete() * 3, m.close_complete() + m.parse_complete(), m.ready(), m.bind_complete(),
+                   m.close_complete() + m.ready(), m.message("3", b"x")):  # fmt: skip
+        waiter = Recorder()
+        session = closing(OPERATIONS[kind](waiter))
+        session.feed(answer)
+        assert session.failure is not None
+        with pytest.raises(exceptions.ProtocolError):
+            assert waiter.value
+
+
+def test_closing_is_refused() -> None:
+    waiter, session = Recorder(), Session()
+    session.close_statements([b"a", b"b"])
+    session.submit(SimpleQuery("select", waiter))
+    assert types(session) == "CCQ"
+    session.feed(m.close_complete() + m.error("57014", "cancelled"))
+    assert types(session) == "S", "the server has thrown the Query away"
+    session.feed(m.ready())
+    with pytest.raises(exceptions.QueryCanceledError):
+        assert waiter.value
+    assert session.failure is None and not session.in_transaction
+
+
+def test_closing_waits_for_the_next() -> None:
+    session = Session()
+    session.close_statements([b"a"])
+    session.submit(CloseStatements([b"p"], None, "P"))
+    assert types(session) == "CS"
+    with pytest.raises(exceptions.DataError):
+        session.submit(Execute(statement(), ("x",), RecordSink(None), Recorder()))
+    assert session.take_output() is None
+    session.feed(m.close_complete() + m.ready())
+    session.submit(Execute(statement(), (1,), RecordSink(None), Recorder()))
+    assert types(session) == "CBES"
+
+
 def test_lost() -> None:
     waiter = Recorder()
     session = begun(Synchronize(waiter))
