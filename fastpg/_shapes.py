@@ -13,7 +13,7 @@ from collections import OrderedDict
 from collections.abc import Hashable
 from typing import Any
 
-__all__ = ["KEPT", "Recent", "Shape", "clear", "forget", "get", "put"]
+__all__ = ["KEPT", "Recent", "Shape", "clear", "forget", "get", "hottest", "put"]
 
 Shape = tuple[tuple[int, ...], "tuple[Any, ...] | None"]
 """OIDs of the parameters; the columns of RowDescription, or None for no rows."""
@@ -22,6 +22,7 @@ KEPT = 1000  # shapes, the least recently used one goes first: about a kilobyte 
 
 _lock = threading.Lock()
 _shapes: OrderedDict[Hashable, Shape] = OrderedDict()
+_uses: dict[Hashable, int] = {}  # how often a connection has begun to use the statement
 
 
 def get(key: Hashable) -> Shape | None:
@@ -30,6 +31,7 @@ def get(key: Hashable) -> Shape | None:
         shape = _shapes.get(key)
         if shape is not None:
             _shapes.move_to_end(key)
+            _uses[key] += 1
         return shape
 
 
@@ -38,14 +40,25 @@ def put(key: Hashable, shape: Shape) -> None:
     with _lock:
         _shapes[key] = shape
         _shapes.move_to_end(key)
+        _uses.setdefault(key, 1)
         while len(_shapes) > KEPT:
-            _shapes.popitem(last=False)
+            oldest, _ = _shapes.popitem(last=False)
+            del _uses[oldest]
 
 
 def forget(key: Hashable) -> None:
     """Drop a shape that was of no use."""
     with _lock:
         _shapes.pop(key, None)
+        _uses.pop(key, None)
+
+
+def hottest(session: tuple[Any, ...], count: int) -> list[tuple[str, Shape]]:
+    """The queries of this session that most connections have used, the most used first; at most `count`."""
+    with _lock:
+        found = [key for key in _shapes if isinstance(key, tuple) and key[:-1] == session]
+        found.sort(key=_uses.__getitem__, reverse=True)
+        return [(key[-1], _shapes[key]) for key in found[:count]]
 
 
 class Recent:
@@ -70,3 +83,4 @@ def clear() -> None:
     """Drop all shapes."""
     with _lock:
         _shapes.clear()
+        _uses.clear()

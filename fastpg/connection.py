@@ -8,7 +8,7 @@ import itertools
 import os
 import traceback
 import warnings
-from collections.abc import AsyncIterable, Awaitable, Generator, Hashable, Iterable, Sequence
+from collections.abc import AsyncIterable, Awaitable, Generator, Iterable, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -121,7 +121,7 @@ class Connection(TypeCodecMixin, HookMixin, ListenerMixin, QueryLogMixin, metacl
     __slots__ = (
         "__weakref__", "_addr", "_cache", "_client", "_closed", "_config", "_declared", "_identity", "_loop",
         "_own_shapes", "_params", "_pool_release_ctr", "_protocol", "_query_loggers", "_record_class", "_registry",
-        "_rows", "_server_caps", "_source_traceback", "_top_xact", "_transport",
+        "_rows", "_server_caps", "_source_traceback", "_top_xact", "_transport", "_warming",
     )  # fmt: skip
 
     def __init__(
@@ -151,6 +151,7 @@ class Connection(TypeCodecMixin, HookMixin, ListenerMixin, QueryLogMixin, metacl
         self._declared = DeclaredCodecs(config.codecs)
         self._identity: Any = None
         self._own_shapes = _shapes.Recent()
+        self._warming: dict[str, tuple[str, Prepare]] = {}  # query -> name and what has it parsed, see _warm_up()
         self._cache = StatementCache(
             loop, config.statement_cache_size, config.max_cached_statement_lifetime, self._on_evicted
         )
@@ -449,6 +450,8 @@ class Connection(TypeCodecMixin, HookMixin, ListenerMixin, QueryLogMixin, metacl
     ) -> tuple[StatementPlan, Any]:
         deadline = await self._ready(timeout)
         with self._section():
+            if self._warming:
+                self._take_warm()
             if self._cache.get(query) is None:
                 first = self._guess(query, args, sink, limit)
                 if first is not None:
@@ -471,7 +474,36 @@ class Connection(TypeCodecMixin, HookMixin, ListenerMixin, QueryLogMixin, metacl
                 self._client.query(plan, args, sink.again(), limit, self._left(deadline)), deadline
             )
 
-    def _shape_key(self, query: str) -> Hashable:
+    def _warm_up(self, count: int) -> None:
+        """Have the server parse the statements that most other connections use, `count` of them; nobody waits.
+
+        What is run next stands behind them. The cache gets them when their descriptions have come.
+        """
+        count = min(count, self._config.statement_cache_size)
+        if self._hooked or self.is_closed() or self.is_in_transaction():
+            return
+        for query, (oids, columns) in _shapes.hottest(self._shape_key("")[:-1], count):
+            known = not self._registry.missing([*oids, *(column[3] for column in columns or ())])
+            if known and query not in self._warming and self._cache.get(query) is None:
+                name = self._get_unique_id("stmt")
+                self._warming[query] = name, Prepare(name.encode(), query)
+                self._client.post(self._warming[query][1])
+
+    def _take_warm(self) -> None:
+        for query, (name, operation) in list(self._warming.items()):
+            if not operation.done:
+                return  # nor are those behind it
+            del self._warming[query]
+            if operation.error is not None:
+                _shapes.forget(self._shape_key(query))
+                continue
+            oids, columns = operation.result
+            if self._cache.get(query) or self._registry.missing([*oids, *(column[3] for column in columns or ())]):
+                self._forget_statement(name.encode())
+            else:
+                self._cache.put(query, self._plan(name, query, oids, columns))
+
+    def _shape_key(self, query: str) -> tuple[Any, ...]:
         # Who it is sees the same tables, as long as nobody sets another role or, before PostgreSQL 18, which reports
         # it, another search_path.
         params, reported = self._params, self._client.session.parameters
@@ -642,6 +674,8 @@ class Connection(TypeCodecMixin, HookMixin, ListenerMixin, QueryLogMixin, metacl
         return result, operation.is_suspended
 
     async def _statement(self, query: str, deadline: float | None) -> StatementPlan:
+        if self._warming:
+            self._take_warm()
         plan = self._cache.get(query)
         if plan is not None:
             return plan

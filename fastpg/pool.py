@@ -319,6 +319,7 @@ class Pool:
         "_connection_class", "_fast_reset", "_generation", "_holders", "_init", "_initialized", "_initializing",
         "_initsize", "_loop", "_maintenance_task", "_max_inactive", "_max_lifetime", "_max_queries", "_maxsize",
         "_minsize", "_queue", "_record_class", "_releases", "_reset", "_row_factory", "_setup", "_thread",
+        "_warm_statements",
     )  # fmt: skip
 
     def __init__(
@@ -339,6 +340,7 @@ class Pool:
         row_factory: Any = None,
         acquire_timeout: float | None = None,
         max_lifetime: float | None = None,
+        warm_statements: int = 0,
         **connect_kwargs: Any,
     ) -> None:
         if max_size <= 0:
@@ -361,6 +363,8 @@ class Pool:
             raise ValueError("max_inactive_connection_lifetime is expected to be greater or equal to zero")
         if max_lifetime is not None and max_lifetime <= 0:
             raise ValueError("max_lifetime is expected to be greater than zero, or None")
+        if warm_statements < 0:
+            raise ValueError("warm_statements is expected to be greater or equal to zero")
         if not isinstance(connection_class, type) or not issubclass(connection_class, connection.Connection):
             raise TypeError(
                 f"connection_class is expected to be a subclass of fastpg.Connection, got {connection_class}"
@@ -377,6 +381,7 @@ class Pool:
         self._max_queries = max_queries
         self._max_inactive = max_inactive_connection_lifetime
         self._max_lifetime = max_lifetime
+        self._warm_statements = warm_statements
         self._acquire_timeout = acquire_timeout
         self._connect = connection.connect if connect is None else connect
         self._setup, self._init, self._reset = setup, init, reset
@@ -541,6 +546,8 @@ class Pool:
             except BaseException:
                 con.terminate()
                 raise
+        if self._warm_statements and isinstance(con, connection.Connection):
+            con._warm_up(self._warm_statements)
         return con
 
     # -------------------------------------------------------------- the floor
@@ -867,7 +874,9 @@ def create_pool(
     called with each new connection; setup: with each borrowed one; reset: with each released one, instead of the reset
     query. record_class, row_factory: what rows are, as connect() takes them. acquire_timeout: seconds acquire() waits
     unless told otherwise (None: without limit). max_lifetime: seconds until a connection is replaced, shortened at
-    random by up to a tenth. Everything else goes to connect().
+    random by up to a tenth. warm_statements: how many of the statements that most connections use are parsed on a new
+    one at its start, without waiting; what is run on it first stands behind them, also when one waits for the lock of a
+    table that is being altered (0: none). Everything else goes to connect().
 
     Raises ValueError and TypeError for bad parameters; awaiting it raises what connect() raises.
     """

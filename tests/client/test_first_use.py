@@ -328,3 +328,56 @@ async def test_stale_beside_asyncpg(dsn: str, name: str) -> None:
     await other.execute("DROP TABLE first_stale")
     await other.close()
     await connection.close()
+
+
+async def test_a_new_connection_is_warm(dsn: str) -> None:
+    _shapes.clear()
+    async with wiretap(dsn) as (tap, tapped_dsn):
+        async with fastpg.create_pool(tapped_dsn, min_size=0, max_size=2, warm_statements=2) as pool:
+            async with pool.acquire() as one:
+                await one.execute("DROP TABLE IF EXISTS warm; CREATE TABLE warm (a int)")
+                for query in ("SELECT 'cold'", QUERY, "SELECT a FROM warm"):
+                    await one.fetch(query, *[2] * query.count("$1::int"))
+                tap.clear()
+                for _ in range(2):
+                    _shapes.get(one._shape_key(QUERY))
+                    _shapes.get(one._shape_key("SELECT a FROM warm"))
+                async with pool.acquire() as two:
+                    await two.execute("SELECT 1")
+                    sent = b"".join(what for who, what in tap.said if who == "client")
+                    tap.said[:] = [("client", sent[int.from_bytes(sent[:4], "big") :])]  # without the startup packet
+                    assert tap.messages() == "PDSPDSQ", "the hottest of them, and nobody waits"
+                    tap.clear()
+                    async with two.transaction():
+                        await two.execute("SELECT 1")
+                        assert await two.fetch(QUERY, 2) == ROWS
+                        await two.fetch("SELECT a FROM warm")
+                    assert tap.round_trips == 4 and tap.messages().endswith("BESBESQ"), "all are prepared"
+                    names = "SELECT count(*) FROM pg_prepared_statements WHERE statement = $1"
+                    assert await two.fetchval(names, QUERY) == 1
+                await one.execute("DROP TABLE warm")
+                await pool.expire_connections()
+            async with pool.acquire() as three:
+                # At once, and one of them is refused: nobody is harmed.
+                assert await three.fetch(QUERY, 2) == ROWS
+                assert await three.fetchval("SELECT 3") == 3
+                assert await three.fetch(QUERY, 2) == ROWS
+                with pytest.raises(exceptions.UndefinedTableError):
+                    await three.fetch("SELECT a FROM warm")
+                await three.fetchval("SELECT 4")
+                assert await three.fetchval(names, QUERY) == 1, "parsed twice, one is closed"
+                assert _shapes.get(three._shape_key("SELECT a FROM warm")) is None
+
+
+async def test_not_warm(dsn: str) -> None:
+    async with wiretap(dsn) as (tap, tapped_dsn):
+        one = await fastpg.connect(tapped_dsn)
+        await one.fetch(QUERY, 2)
+        for options in ({}, {"warm_statements": 0}, {"warm_statements": 5, "statement_cache_size": 0}):
+            async with fastpg.create_pool(tapped_dsn, min_size=1, max_size=1, **options) as pool:
+                tap.clear()
+                await pool.execute("SELECT 1")
+                assert "P" not in tap.messages()
+        await one.close()
+    with pytest.raises(ValueError, match="warm_statements is expected to be greater or equal to zero"):
+        fastpg.create_pool(dsn, warm_statements=-1)
