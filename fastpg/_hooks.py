@@ -3,7 +3,8 @@
 
 Monitoring tools replace `Connection._execute`, `Protocol.bind_execute` and the like; subclasses override them. The
 metaclasses here notice that, once a class. Only then a call takes the way through these methods: `_hooked` says that it
-goes by `_execute` and `_executemany`, `_rerouted` that it goes on by `_do_execute` and the Protocol.
+goes by `_execute` and `_executemany`, `_rerouted` that it goes on by `_do_execute` and the Protocol; `_direct` that a
+pool's own calls need none of the methods of a connection.
 """
 
 from __future__ import annotations
@@ -21,12 +22,14 @@ if TYPE_CHECKING:
     from fastpg.client import ClientProtocol
 
 _WATCHED = ("_execute", "_executemany", "_do_execute", "_get_statement")
+_POOLED: dict[str, Any] = {}  # the public methods of Connection that a pool has too
 _classes: weakref.WeakSet[HookMeta] = weakref.WeakSet()
 
 
 class HookMeta(type):
     """Notices whether a Connection class, or one of its bases, has had one of its inner methods replaced."""
 
+    _direct: bool
     _hooked: bool
     _rerouted: bool
 
@@ -37,18 +40,26 @@ class HookMeta(type):
 
     def __setattr__(cls, name: str, value: Any) -> None:
         super().__setattr__(name, value)
-        if name in _WATCHED:
+        if name in _WATCHED or name in _POOLED:
             _look_everywhere()
 
     def __delattr__(cls, name: str) -> None:
         super().__delattr__(name)
-        if name in _WATCHED:
+        if name in _WATCHED or name in _POOLED:
             _look_everywhere()
 
     def _look(cls) -> None:
         replaced = {name for name in _WATCHED if getattr(cls, name, None) is not vars(HookMixin)[name]}
         cls._rerouted = bool(replaced & {"_do_execute", "_get_statement"}) or Protocol._patched
         cls._hooked = bool(replaced) or Protocol._patched
+        own = any(getattr(cls, name, None) is not method for name, method in _POOLED.items())
+        cls._direct = bool(_POOLED) and not own and not cls._hooked
+
+
+def watch_methods(cls: HookMeta, *names: str) -> None:
+    """From now on notice when one of these methods is replaced: a pool's calls then go through them."""
+    _POOLED.update({name: getattr(cls, name) for name in names})
+    _look_everywhere()
 
 
 def _look_everywhere() -> None:
@@ -275,6 +286,7 @@ class HookMixin:
 
     __slots__ = ()
 
+    _direct = False
     _hooked = False
     _rerouted = False
 

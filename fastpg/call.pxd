@@ -8,6 +8,11 @@ from fastpg.protocol.operation cimport Execute
 from fastpg.protocol.row cimport RowSink
 
 
+cdef enum:
+    NO_LIMIT = -1       # of limit_of()
+    LONG_WAY = -2
+
+
 cdef class Call(Execute):
     """An Execute that somebody awaits with an asyncio.Future."""
 

@@ -15,10 +15,6 @@ from fastpg.sinks.record cimport RecordSink, ValueSink
 
 from fastpg.codecs._unknown import UnknownTypeError
 
-cdef enum:
-    NO_LIMIT = -1       # of limit_of()
-    LONG_WAY = -2
-
 cdef RowSink NOTHING = RowSink()
 
 

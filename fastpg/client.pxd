@@ -35,6 +35,7 @@ cdef class Client:
     cdef unsigned long fork_epoch
     cdef bint tls
     cdef bint flush_scheduled
+    cdef bint feeding                       # what was received is being parsed; then the outgoing buffer is written
     cdef object window                      # what get_buffer() hands out
 
     cpdef int check(self) except -1

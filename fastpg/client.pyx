@@ -121,8 +121,11 @@ cdef class Client:
         return self if self.window is not None else memoryview(self)
 
     def buffer_updated(self, Py_ssize_t n):
+        self.feeding = True
         self.session.received(n)
-        self.after_feed()
+        self.feeding = False
+        if self.session.failure is not None or self.session.paused or self.session.out.len:
+            self.after_feed_slow()
 
     cdef int after_feed_slow(self) except -1:
         if self.session.failure is not None:

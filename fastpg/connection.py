@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from fastpg import _copy, _server, _shapes, call, connect_utils, cursor, exceptions, transaction
 from fastpg._cancel import send_cancel
-from fastpg._hooks import HookMeta, HookMixin, PreparedStatementState, Protocol, row_options
+from fastpg._hooks import HookMeta, HookMixin, PreparedStatementState, Protocol, row_options, watch_methods
 from fastpg._listeners import ListenerMixin
 from fastpg._proxy import ProxyMode, behind_proxy, proxy_mode
 from fastpg._query_log import LoggedQuery as LoggedQuery
@@ -429,11 +429,13 @@ class Connection(TypeCodecMixin, HookMixin, ListenerMixin, QueryLogMixin, metacl
             return None
         if isinstance(error, UnknownTypeError):
             return self._resume(error, error.deadline)
+        return AGAIN if self._on_call_error(error) else None
+
+    def _on_call_error(self, error: Exception) -> bool:
+        """Forget what the error shows to be stale: whether the call can be made again."""
         if isinstance(error, (exceptions.PostgresError, exceptions.OutdatedSchemaCacheError)):
             self._on_type_error(error)
-            if isinstance(error, exceptions.PostgresError) and self._is_stale(error):
-                return AGAIN
-        return None
+        return isinstance(error, exceptions.PostgresError) and self._is_stale(error)
 
     def _rows_of(self, record_class: type | None, row_factory: Any) -> type | ListSink:
         """What new_sink() takes for the rows of a call; when that does not say, it is the connection's own."""
@@ -997,6 +999,7 @@ def _replan(registry: Registry, columns: tuple[Any, ...]) -> RowPlan:
 
 
 ORIGINAL_RESET_QUERY = Connection.get_reset_query
+watch_methods(Connection, "execute", "fetch", "fetchrow", "fetchval")
 ORIGINAL_EXECUTE = Connection.execute
 
 

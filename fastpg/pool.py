@@ -2,10 +2,14 @@
 """A pool of connections.
 
 How a connection comes back. The session must be as new for the next user: the reset query runs on every release. It is
-sent at once, but nobody waits for its answer: the connection is free again in the same moment, and the next query
-stands behind the reset in the connection's queue, so it can never see the old session. A reset that fails closes the
-connection. release() waits for the reset instead when something could go wrong that its caller has to hear of: a
-transaction is open, a query is being cancelled, there is a `reset` callback, or a subclass has its own reset().
+sent within the same turn of the event loop, but nobody waits for its answer: the connection is free again in the same
+moment, and the next query stands behind the reset in the connection's queue, so it can never see the old session. A
+reset that fails closes the connection. release() waits for the reset instead when something could go wrong that its
+caller has to hear of: a transaction is open, a query is being cancelled, there is a `reset` callback, or a subclass has
+its own reset().
+
+The pool's own execute() and fetch methods take, run and give back a connection in one compiled step (`_dispatch`), when
+nothing stands in between: no callbacks, no overridden methods, no statement that is new to the connection.
 """
 
 from __future__ import annotations
@@ -16,6 +20,7 @@ import inspect
 import logging
 import random
 import threading
+import time
 import weakref
 from collections.abc import AsyncIterable, Awaitable, Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass
@@ -23,11 +28,10 @@ from types import TracebackType
 from typing import Any
 
 from fastpg import connection, exceptions
-from fastpg._holders import HolderQueue
+from fastpg._dispatch import Dispatcher, Holder
 from fastpg._hooks import row_options
 from fastpg._row_factory import check_exclusive, row_sink
 from fastpg._startup import Deadline
-from fastpg.protocol.operation import SimpleQuery
 from fastpg.protocol.record import Record
 
 logger = logging.getLogger(__name__)
@@ -90,27 +94,16 @@ class PoolConnectionProxy(connection._ConnectionProxy, metaclass=PoolConnectionP
         return f"<{type(self).__name__} {what} {id(self):#x}>"
 
 
-class PoolConnectionHolder:
+class PoolConnectionHolder(Holder):
     """A place in the pool, with or without a connection in it."""
 
-    __slots__ = ("__weakref__", "_con", "_expires", "_generation", "_in_use", "_inactive", "_pool", "_proxy",
-                 "_timeout")  # fmt: skip
+    __slots__ = ("_pool", "_proxy", "_timeout")
 
     def __init__(self, pool: Pool) -> None:
+        super().__init__(pool._queue)
         self._pool = pool
-        self._con: Any = None
         self._proxy: PoolConnectionProxy | None = None
-        self._generation: int | None = None
-        self._in_use: asyncio.Future[None] | None = None
-        self._inactive: asyncio.TimerHandle | None = None
         self._timeout: float | None = None
-        self._expires: float | None = None
-
-    def is_connected(self) -> bool:
-        return self._con is not None and not self._con.is_closed()
-
-    def is_idle(self) -> bool:
-        return self._in_use is None
 
     async def connect(self) -> None:
         pool = self._pool
@@ -125,22 +118,24 @@ class PoolConnectionHolder:
         self._con = con
         # Weak: what holds the loop's transport must not hold a pool that everybody else has forgotten.
         con._client.closed.add_done_callback(functools.partial(on_lost, weakref.ref(self), weakref.ref(con)))
-        self._generation = pool._generation
+        self.generation = pool._queue.generation
+        self.expires = 0.0
         if pool._max_lifetime is not None:
-            self._expires = pool._loop.time() + pool._max_lifetime * (1 - JITTER * random.random())  # noqa: S311
+            self.expires = time.monotonic() + pool._max_lifetime * (1 - JITTER * random.random())  # noqa: S311
+        own = None
+        if getattr(type(con), "get_reset_query", None) is not connection.ORIGINAL_RESET_QUERY:
+            own = functools.partial(reset_query, weakref.ref(con))
+        self.how_to_reset(con._before_reset() + con.get_reset_query(), own)
 
     def is_stale(self) -> bool:
-        return self._generation != self._pool._generation or (
-            self._expires is not None and self._pool._loop.time() >= self._expires
+        return self.generation != self._pool._queue.generation or (
+            self.expires > 0 and time.monotonic() >= self.expires
         )
 
     async def acquire(self) -> PoolConnectionProxy:
         """Called with the holder taken out of the queue."""
         pool = self._pool
-        self._in_use = pool._loop.create_future()
-        if self._inactive is not None:
-            self._inactive.cancel()
-            self._inactive = None
+        self.take()
         if self._con is not None and (self._con.is_closed() or self.is_stale()):
             self.drop()
         if self._con is None:
@@ -168,7 +163,7 @@ class PoolConnectionHolder:
                 con._on_release()
             finally:
                 self.put_back()
-        elif self._in_use is None:
+        elif not self.in_use:
             self._pool._keep_floor()
 
     def drop(self) -> None:
@@ -196,9 +191,7 @@ class PoolConnectionHolder:
         ):
             try:
                 con._client.check_usable()
-                query = con._before_reset() + con.get_reset_query()
-                if query:
-                    con._client.post(SimpleQuery(query), True)
+                self.soiled()
                 con._top_xact = None
             except exceptions.InterfaceError:
                 # A query still runs in another task, which broke the rules: nobody else may get its session.
@@ -240,49 +233,33 @@ class PoolConnectionHolder:
             self.drop()
         if not self.is_connected():
             self._con = None
-        in_use, self._in_use = self._in_use, None
         self._timeout = None
         if len(pool._holders) > pool._maxsize:
             self.retire()
         else:
             pool._queue.put(self)
-        if in_use is not None and not in_use.done():
-            in_use.set_result(None)
         if self._con is None:
             pool._keep_floor()
-        elif pool._max_inactive and self._inactive is None:
-            self._inactive = pool._loop.call_later(pool._max_inactive, on_inactive, weakref.ref(self))
+        elif pool._max_inactive and pool._inactive is None:
+            pool._watch_inactive()
 
     def retire(self) -> None:
         """Leave the pool, which has been made smaller."""
         self.terminate()
         self._con = None
+        self.free()
         self._pool._holders.remove(self)
 
-    def _on_inactive(self) -> None:
-        self._inactive = None
-        if self._in_use is not None or self._con is None or self._pool.get_size() <= self._pool._minsize:
-            return
-        if self._pool._queue.remove(self):
-            self.drop()
-            self._pool._queue.put(self)
-
     async def wait_until_released(self) -> None:
-        if self._in_use is not None:
-            await asyncio.shield(self._in_use)
+        if self.in_use:
+            await asyncio.shield(self.when_released())
 
     async def close(self) -> None:
-        if self._inactive is not None:
-            self._inactive.cancel()
-            self._inactive = None
         if self._con is not None:
             con, self._con = self._con, None
             await con.close()
 
     def terminate(self) -> None:
-        if self._inactive is not None:
-            self._inactive.cancel()
-            self._inactive = None
         if self._con is not None:
             self._con.terminate()
 
@@ -293,10 +270,25 @@ def on_lost(holder: weakref.ref[PoolConnectionHolder], con: weakref.ref[Any], cl
         place._on_lost(lost)
 
 
-def on_inactive(holder: weakref.ref[PoolConnectionHolder]) -> None:
-    place = holder()
-    if place is not None:
-        place._on_inactive()
+def on_inactive(pool: weakref.ref[Pool]) -> None:
+    living = pool()
+    if living is not None:
+        living._end_inactive()
+
+
+def take_back(pool: weakref.ref[Pool], holder: PoolConnectionHolder) -> None:
+    """A call has ended on a connection that cannot just be used again."""
+    living = pool()
+    if living is None:
+        holder.drop()
+    else:
+        living._take_back(holder, None)
+
+
+def reset_query(con: weakref.ref[Any]) -> str:
+    """What a class with a get_reset_query() of its own wants to run."""
+    living = con()
+    return "" if living is None else str(living._before_reset() + living.get_reset_query())
 
 
 @dataclass(frozen=True)
@@ -316,7 +308,7 @@ class Pool:
 
     __slots__ = (
         "__weakref__", "_acquire_timeout", "_closed", "_closing", "_connect", "_connect_args", "_connect_kwargs",
-        "_connection_class", "_fast_reset", "_generation", "_holders", "_init", "_initialized", "_initializing",
+        "_connection_class", "_fast_reset", "_holders", "_inactive", "_init", "_initialized", "_initializing",
         "_initsize", "_loop", "_maintenance_task", "_max_inactive", "_max_lifetime", "_max_queries", "_maxsize",
         "_minsize", "_queue", "_record_class", "_releases", "_reset", "_row_factory", "_setup", "_thread",
         "_warm_statements",
@@ -341,6 +333,7 @@ class Pool:
         acquire_timeout: float | None = None,
         max_lifetime: float | None = None,
         warm_statements: int = 0,
+        pipelined: bool = False,
         **connect_kwargs: Any,
     ) -> None:
         if max_size <= 0:
@@ -391,12 +384,18 @@ class Pool:
             and getattr(connection_class, "_reset", None) is ORIGINAL_CLEAN_UP
         )
         self._connect_args, self._connect_kwargs = connect_args, connect_kwargs
-        self._generation = 0
         self._initialized = self._initializing = self._closing = self._closed = False
         self._holders: list[PoolConnectionHolder] = []
-        self._queue = HolderQueue(self._loop)
+        self._queue = Dispatcher(self._loop, connection_class, functools.partial(take_back, weakref.ref(self)))
+        self._queue.max_queries = max_queries
+        self._queue.pipelined = pipelined
+        self._inactive: asyncio.TimerHandle | None = None
         self._maintenance_task: asyncio.Task[None] | None = None
         self._releases: set[asyncio.Task[None]] = set()
+
+    @property
+    def _generation(self) -> int:
+        return self._queue.generation
 
     # ------------------------------------------------------------- what it is
 
@@ -482,6 +481,7 @@ class Pool:
         self._initializing = True
         try:
             holders = self._holders = [PoolConnectionHolder(self) for _ in range(self._maxsize)]
+            self._queue.holders = holders
             wanted = holders[: self._initsize]
             try:
                 # The first alone: a wrong password is tried once.
@@ -503,10 +503,18 @@ class Pool:
             for holder in reversed(holders):
                 holder.put_back()
             self._initialized = True
+            self._queue.direct = self._is_plain()
             self._keep_floor()
             return self
         finally:
             self._initializing = False
+
+    def _is_plain(self) -> bool:
+        """Whether nobody has to be asked when a connection is taken or given back."""
+        return (
+            self._fast_reset and self._setup is None and self._reset is None and self._acquire_timeout is None
+            and all(getattr(type(self), name) is method for name, method in OWN_METHODS.items())
+        )  # fmt: skip
 
     def _check_loop(self) -> None:
         if threading.get_ident() != self._thread:
@@ -581,6 +589,29 @@ class Pool:
         finally:
             self._maintenance_task = None
 
+    def _watch_inactive(self) -> None:
+        """One timer for all idle connections: of those the one that was released first ends first."""
+        longest = self._queue.idle_longest()
+        if longest is None:
+            return
+        left = max(longest[1] + self._max_inactive - time.monotonic(), 0)
+        self._inactive = self._loop.call_later(left, on_inactive, weakref.ref(self))
+
+    def _end_inactive(self) -> None:
+        self._inactive = None
+        if self._closed:
+            return
+        while self.get_size() > self._minsize:
+            longest = self._queue.idle_longest()
+            if longest is None or longest[1] + self._max_inactive > time.monotonic() + 0.0005:
+                break
+            holder, _ = longest
+            self._queue.remove(holder)
+            holder.drop()
+            self._queue.put(holder)
+        if self.get_size() > self._minsize:
+            self._watch_inactive()
+
     # ------------------------------------------------------ acquire and release
 
     def acquire(self, *, timeout: float | None = None) -> PoolAcquireContext:
@@ -606,7 +637,9 @@ class Pool:
         return proxy
 
     async def _borrow(self, timeout: float | None) -> PoolConnectionProxy:
-        holder: PoolConnectionHolder = await self._queue.get()
+        return await self._borrow_from(await self._queue.get(), timeout)
+
+    async def _borrow_from(self, holder: PoolConnectionHolder, timeout: float | None) -> PoolConnectionProxy:
         try:
             if self._closed:
                 raise exceptions.InterfaceError("pool is closed")
@@ -666,6 +699,7 @@ class Pool:
             return
         self._check_init()
         self._closing = True
+        self._queue.direct = False
         warner = self._loop.call_later(CLOSE_WARNING_AFTER, self._warn_slow_close)
         try:
             if self._maintenance_task is not None:
@@ -685,6 +719,10 @@ class Pool:
     def _end(self) -> None:
         self._closed = True
         self._closing = False
+        self._queue.direct = False
+        if self._inactive is not None:
+            self._inactive.cancel()
+            self._inactive = None
         for holder in self._holders:
             holder.terminate()
         self._queue.fail(exceptions.InterfaceError("pool is closed"))
@@ -706,12 +744,23 @@ class Pool:
 
     async def expire_connections(self) -> None:
         """Replace every connection of now before it is used again."""
-        self._generation += 1
+        self._queue.generation += 1
 
     # ------------------------------------------------ one call on any connection
 
     async def execute(self, query: str, *args: Any, timeout: float | None = None) -> str:
         """Connection.execute() on a borrowed connection."""
+        waiter = self._queue.status(query, args, timeout) if args else None
+        if waiter is not None:
+            try:
+                status = await waiter
+            except BaseException as error:
+                if not self._again(waiter, error):
+                    raise
+            else:
+                if type(status) is not PoolConnectionHolder:
+                    return status  # type: ignore[no-any-return]
+                return await self._call_on(status, "execute", query, *args, timeout=timeout)  # type: ignore[no-any-return]
         return await self._call("execute", query, *args, timeout=timeout)  # type: ignore[no-any-return]
 
     async def executemany(self, command: str, args: Iterable[Sequence[Any]], *, timeout: float | None = None) -> None:
@@ -723,6 +772,19 @@ class Pool:
         row_factory: Any = None,
     ) -> list[Any]:  # fmt: skip
         """Connection.fetch() on a borrowed connection."""
+        waiter = self._queue.rows(query, args, self._rows_of(record_class, row_factory), 0, timeout)
+        if waiter is not None:
+            try:
+                result = await waiter
+            except BaseException as error:
+                if not self._again(waiter, error):
+                    raise
+            else:
+                if type(result) is not PoolConnectionHolder:
+                    return result  # type: ignore[no-any-return]
+                return await self._call_on(  # type: ignore[no-any-return]
+                    result, "fetch", query, *args, timeout=timeout, **row_options(record_class, row_factory)
+                )
         rows: list[Any] = await self._call(
             "fetch", query, *args, timeout=timeout, **row_options(record_class, row_factory)
         )
@@ -730,6 +792,17 @@ class Pool:
 
     async def fetchval(self, query: str, *args: Any, column: int | str = 0, timeout: float | None = None) -> Any:
         """Connection.fetchval() on a borrowed connection."""
+        waiter = self._queue.value(query, args, column, timeout)
+        if waiter is not None:
+            try:
+                value = await waiter
+            except BaseException as error:
+                if not self._again(waiter, error):
+                    raise
+            else:
+                if type(value) is not PoolConnectionHolder:
+                    return value
+                return await self._call_on(value, "fetchval", query, *args, column=column, timeout=timeout)
         return await self._call("fetchval", query, *args, column=column, timeout=timeout)
 
     async def fetchrow(
@@ -737,6 +810,19 @@ class Pool:
         row_factory: Any = None,
     ) -> Any:  # fmt: skip
         """Connection.fetchrow() on a borrowed connection."""
+        waiter = self._queue.rows(query, args, self._rows_of(record_class, row_factory), 1, timeout)
+        if waiter is not None:
+            try:
+                row = await waiter
+            except BaseException as error:
+                if not self._again(waiter, error):
+                    raise
+            else:
+                if type(row) is not PoolConnectionHolder:
+                    return row
+                return await self._call_on(
+                    row, "fetchrow", query, *args, timeout=timeout, **row_options(record_class, row_factory)
+                )
         return await self._call("fetchrow", query, *args, timeout=timeout, **row_options(record_class, row_factory))
 
     async def fetchmany(
@@ -804,8 +890,29 @@ class Pool:
             timeout=timeout, where=where,
         )  # fmt: skip
 
+    def _rows_of(self, record_class: type | None, row_factory: Any) -> Any:
+        """What the rows of a call are made of; None: of what those of the connection are."""
+        if row_factory is None:
+            return record_class
+        check_exclusive(record_class, row_factory)
+        return row_sink(row_factory, self._record_class)
+
+    def _again(self, waiter: asyncio.Future[Any], error: BaseException) -> bool:
+        """A call of one step has failed: whether nothing has happened on the server, and it can go the long way."""
+        if not isinstance(error, Exception):
+            self._queue.abandon(self._holders, waiter, error)
+            return False
+        # The plan was made stale by DDL, or the server has forgotten the statement.
+        return isinstance(error, (exceptions.InvalidCachedStatementError, exceptions.InvalidSQLStatementNameError))
+
+    async def _call_on(self, holder: PoolConnectionHolder, method: str, *args: Any, **kwargs: Any) -> Any:
+        """Call a method of the connection of a holder that has been taken from the queue."""
+        return await self._call_with(await self._borrow_from(holder, None), method, *args, **kwargs)
+
     async def _call(self, method: str, *args: Any, **kwargs: Any) -> Any:
-        proxy = await self._acquire(self._acquire_timeout)
+        return await self._call_with(await self._acquire(self._acquire_timeout), method, *args, **kwargs)
+
+    async def _call_with(self, proxy: PoolConnectionProxy, method: str, *args: Any, **kwargs: Any) -> Any:
         try:
             return await getattr(proxy._con, method)(*args, **kwargs)
         finally:
@@ -813,6 +920,11 @@ class Pool:
                 task = self._give_back(proxy, None)
                 if task is not None:
                     await asyncio.shield(task)
+
+
+OWN_METHODS = {
+    name: getattr(Pool, name) for name in ("acquire", "release", "_acquire", "_call", "_get_new_connection")
+}
 
 
 class PoolAcquireContext:
@@ -876,7 +988,15 @@ def create_pool(
     unless told otherwise (None: without limit). max_lifetime: seconds until a connection is replaced, shortened at
     random by up to a tenth. warm_statements: how many of the statements that most connections use are parsed on a new
     one at its start, without waiting; what is run on it first stands behind them, also when one waits for the lock of a
-    table that is being altered (0: none). Everything else goes to connect().
+    table that is being altered (0: none).
+
+    pipelined: the pool's own execute(), fetch(), fetchrow() and fetchval() share connections: several tasks have
+    statements under way on one at the same time. Only for single SELECT, VALUES, INSERT, UPDATE, DELETE, MERGE and WITH
+    statements; a statement that is slow, any other one, and what is done after acquire() has a connection for itself.
+    Between statements that share a connection it is not reset: they must not change the session (by set_config(),
+    advisory locks and the like).
+
+    Everything else goes to connect().
 
     Raises ValueError and TypeError for bad parameters; awaiting it raises what connect() raises.
     """

@@ -330,7 +330,7 @@ async def test_max_lifetime(dsn: str) -> None:
         pid = await pool.fetchval("SELECT pg_backend_pid()")
         await asyncio.sleep(0.02)
         assert await pool.fetchval("SELECT pg_backend_pid()") != pid
-        check(pool)
+        # By now that one may be too old as well, and be closed or replaced while nobody waits for it.
 
 
 async def test_another_thread_is_refused(dsn: str) -> None:

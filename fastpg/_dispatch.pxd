@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: MIT
+# The pool's core.
+
+from libc.stdint cimport uint32_t
+
+from fastpg.call cimport Call
+from fastpg.client cimport Client
+from fastpg.protocol.operation cimport Operation, StatementPlan
+from fastpg.protocol.row cimport RowSink
+
+
+cdef class Reset(Operation):
+    """The reset of a session; nobody waits for it, an error closes the connection."""
+    cdef bytes message              # a whole Query message
+    cdef bint answered
+
+
+cdef class Statement:
+    """What a pool has seen of one SQL text, on all of its connections."""
+    cdef bint direct                # its result can be read without asking the server anything
+    cdef bint shareable             # it may run on a connection that others use at the same time
+    cdef bint measured
+    cdef double service             # seconds that the server needs for it, a moving average
+
+
+cdef class Holder:
+    """A place in a pool, with or without a connection in it."""
+    cdef object __weakref__
+    cdef object con                 # the Connection, or None
+    cdef Client client              # of `con`
+    cdef readonly Dispatcher queue
+    cdef readonly bint in_use       # somebody has it, or calls run on it
+    cdef object released            # Future of who waits for that to end, or None
+    cdef public long generation     # the pool's when the connection was made
+    cdef public double expires      # time.monotonic() at which it is too old, 0 for never
+    cdef double idle_since          # time.monotonic() of the last release
+    cdef bytes reset_message        # the Query message that resets the session; None: nothing has to
+    cdef object reset_query         # its text
+    cdef object own_reset           # callable that gives the text anew each time, of a subclass; or None
+    cdef Reset reset
+    cdef bint plain                 # the connection's class and the way it is reset are the ordinary ones
+    cdef bint dirty                 # the reset has to be written before anything else, within this turn of the loop
+    cdef bint waiting_to_flush
+    # Of a connection that calls share:
+    cdef bint shared
+    cdef bint draining              # no more calls are put on it
+    cdef int inflight
+    cdef double load                # seconds that the server needs for what is in flight
+    cdef double last_end            # time.monotonic() when the last of its calls ended
+
+    cdef bint usable(self) except -1
+    cdef bint is_odd(self) except -1
+    cdef int soil(self) except -1
+    cdef int clean(self) except -1
+    cdef int rest(self) except -1
+
+
+cdef class PoolCall(Call):
+    """A call that gives its connection back when it ends."""
+    cdef Holder holder
+    cdef Statement about
+    cdef double began               # time.monotonic()
+    cdef double cost                # seconds that it adds to its holder's load
+
+    cdef int leave(self) except -1
+
+
+cdef class Request:
+    """A call that waits for a connection."""
+    cdef str query
+    cdef tuple args
+    cdef RowSink sink
+    cdef int shape
+    cdef uint32_t limit
+    cdef object timeout
+    cdef object waiter
+
+
+cdef class Dispatcher:
+    """Idle holders, who waits for one, and the calls that need no more of a connection than one answer."""
+    cdef readonly object loop
+    cdef object create_future
+    cdef object connection_class
+    cdef object give_back           # callable(holder): the long way of taking a connection back
+    cdef public list holders        # all there are
+    cdef list connected             # idle; the end is the last used
+    cdef list disconnected
+    cdef object waiters             # deque of Futures and Requests that want a connection for themselves
+    cdef object pending             # deque of Requests that may share one
+    cdef int drains                 # shared holders that are draining
+    cdef dict statements            # SQL -> Statement
+    cdef list shared                # holders that calls of several tasks share
+    cdef list unflushed             # holders with something to write at the end of this turn
+    cdef bint turn_scheduled
+    cdef public bint direct         # the pool is open, and has no callbacks
+    cdef public bint pipelined      # calls may share connections
+    cdef public int depth           # most calls in flight on one connection
+    cdef public long generation
+    cdef public unsigned long max_queries
+
+    cdef Holder pick(self)
+    cdef Statement look_at(self, str query, StatementPlan plan)
+    cdef object start(self, object query, tuple args, RowSink sink, int shape, uint32_t limit, object timeout)
+    cdef object start_alone(self, str query, tuple args, RowSink sink, int shape, uint32_t limit, object timeout)
+    cdef object start_shared(self, Statement about, str query, tuple args, RowSink sink, int shape, uint32_t limit,
+                             object timeout)
+    cdef Statement known(self, str query)
+    cdef object wait(self, object line, str query, tuple args, RowSink sink, int shape, uint32_t limit, object timeout)
+    cdef int begin(self, Holder holder, StatementPlan plan, Statement about, tuple args, RowSink sink, int shape,
+                   uint32_t limit, double seconds, object waiter) except -1
+    cdef bint begin_request(self, Holder holder, Request request, Statement about) except -1
+    cdef bint hand_over(self, Holder holder) except -1
+    cdef bint fits(self, Holder holder, Statement about) except -1
+    cdef int share(self, Holder holder) except -1
+    cdef int unshare(self, Holder holder) except -1
+    cdef int drain(self, Holder holder) except -1
+    cdef int serve(self, Holder holder) except -1
+    cdef int done(self, Holder holder, PoolCall call) except -1
+    cdef int done_shared(self, Holder holder, PoolCall call, bint odd) except -1
+    cdef int later(self, Holder holder) except -1

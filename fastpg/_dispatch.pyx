@@ -1,0 +1,674 @@
+# SPDX-License-Identifier: MIT
+# The pool's core: who gets which connection, and the calls that are reserved, run and given back in one step. A holder
+# is in the queue once or with one borrower, or it is shared by calls, never two of these; whatever interrupts a waiter,
+# the holder that was handed over goes on to the next one. Everything runs on the thread of the pool's loop.
+#
+# A call alone (the default): the holder leaves the queue, the call is written behind the reset of the one before, and
+# when its answer has been read the holder goes to the first who waits, or back. Nobody waits for a reset: it is written
+# at the end of the turn of the loop at the latest, and the next statement stands behind it in the session's FIFO.
+#
+# Calls that share (a pipelined pool): a holder has as many in flight as the server needs TARGET seconds for, by what it
+# needed before; a statement that is slow, or not known to be quick, has a connection for itself. What stands behind a
+# statement has been written: it cannot be taken back. May import: call, client, operation, row, sinks, exceptions.
+
+import re
+from asyncio import _get_running_loop as get_running_loop
+from collections import deque
+from time import monotonic
+
+from libc.stdint cimport uint8_t, uint32_t
+
+from fastpg.call cimport LONG_WAY, Call, limit_of
+from fastpg.client cimport Client
+from fastpg.protocol cimport backend
+from fastpg.protocol.operation cimport (
+    FILL_DONE, PHASE_DONE, PHASE_QUEUED, SHAPE_FIRST, SHAPE_SINK, SHAPE_STATUS, Operation, StatementPlan,
+)
+from fastpg.protocol.row cimport RowSink
+from fastpg.sinks.record cimport RecordSink, ValueSink
+from fastpg.wire cimport Out, out_bytes
+
+from fastpg.exceptions import OutdatedSchemaCacheError, PostgresError, ProtocolError
+
+cdef enum:
+    IDLE = 73                   # 'I', the transaction status
+    STATEMENTS = 2000           # are remembered, then all are forgotten
+
+cdef double TARGET = 0.00025    # seconds of the server's work that may be in flight on a shared connection
+cdef double SLOW = 0.001        # seconds: a statement that needs as long has a connection for itself
+cdef double UNKNOWN = 1000.0    # the cost of one of which nothing is known yet
+cdef double GAIN = 0.125        # of the newest measurement in the moving average
+
+# record, record[] and anyarray: their values may be of types that have to be asked for first.
+OPEN_TYPES = frozenset((2249, 2287, 2277))
+SHAREABLE = re.compile(r"(?:[\s(]|--[^\n]*\n|/\*.*?\*/)*(?:select|values|insert|update|delete|merge|with)\b",
+                       re.IGNORECASE | re.DOTALL)
+cdef RowSink NOTHING = RowSink()
+
+
+cdef RowSink sink_of(object rows):
+    return rows.again() if isinstance(rows, RowSink) else RecordSink.make(rows)
+
+
+cdef class Reset(Operation):
+    """The reset of a session between two of a pool's users."""
+
+    cdef int fill(self, Out *out) except -1:
+        out_bytes(out, <const char *>self.message, len(self.message))
+        self.syncs = 1
+        return FILL_DONE
+
+    cdef int on_message(self, uint8_t tag, const char *p, Py_ssize_t n) except -1:
+        if tag == backend.COMMAND_COMPLETE or tag == backend.EMPTY_QUERY_RESPONSE:
+            self.answered = True
+        elif tag != backend.ROW_DESCRIPTION:
+            return self.unexpected(tag)
+        return 0
+
+    cdef int on_rows(self, const char *p, const char *end) except -1:
+        return 0
+
+    cdef int on_ready(self) except -1:
+        if self.error is None and not self.answered:
+            raise ProtocolError("the server did not answer the reset of a session")
+        return self.deliver()
+
+
+cdef class Statement:
+    """What a pool has seen of one SQL text."""
+
+
+cdef class Holder:
+    """A place in a pool. `_con` is its connection, or None."""
+
+    def __init__(self, Dispatcher queue not None):
+        self.queue = queue
+
+    @property
+    def _con(self):
+        return self.con
+
+    @_con.setter
+    def _con(self, con):
+        self.con = con
+        self.client = None if con is None else con._client
+        self.dirty = False
+        self.reset = None
+        self.plain = con is not None and type(con) is self.queue.connection_class
+
+    @property
+    def _in_use(self):
+        return self.when_released() if self.in_use else None
+
+    def how_to_reset(self, query, own=None) -> None:
+        """SQL that makes the session as new for the next user; '' for nothing. own: a callable that gives it anew."""
+        self.own_reset = own
+        if query != self.reset_query:
+            self.reset_query = query
+            data = query.encode() + b"\0"
+            self.reset_message = b"Q" + (len(data) + 4).to_bytes(4, "big") + data if query else None
+            self.reset = None
+
+    def is_connected(self) -> bool:
+        """There is a connection, and it is open."""
+        return self.con is not None and not self.con.is_closed()
+
+    def is_idle(self) -> bool:
+        """Nobody has it."""
+        return not self.in_use
+
+    def take(self) -> None:
+        """Somebody has it now; put() ends that."""
+        self.in_use = True
+        self.clean()
+
+    def when_released(self):
+        """The Future of the end of that."""
+        if self.released is None:
+            self.released = self.queue.loop.create_future()
+        return self.released
+
+    def free(self) -> None:
+        """Nobody has it any more, and it does not go back to the queue."""
+        self.rest()
+
+    def soiled(self) -> None:
+        """Have the session reset, within this turn of the loop and before anything else."""
+        self.soil()
+
+    cdef int soil(self) except -1:
+        if self.own_reset is not None:
+            self.how_to_reset(self.own_reset(), self.own_reset)
+        self.dirty = self.reset_message is not None
+        return 0
+
+    cdef int clean(self) except -1:
+        # Write the reset that is due.
+        cdef Reset reset
+        if not self.dirty:
+            return 0
+        self.dirty = False
+        if self.client is None or self.client.transport is None or self.client.session.failure is not None:
+            return 0
+        reset = self.reset
+        if reset is None or reset.phase != PHASE_DONE:
+            reset = self.reset = Reset.__new__(Reset)
+            reset.message = self.reset_message
+            reset.fatal = True
+        else:
+            reset.phase = PHASE_QUEUED
+            reset.waiter = reset.error = None
+            reset.discard = reset.answered = False
+        self.client.session.enqueue(reset)
+        self.client.queries_count += 1
+        return self.queue.later(self)
+
+    cdef int rest(self) except -1:
+        # Nobody has it any more.
+        self.in_use = False
+        if self.released is not None:
+            released, self.released = self.released, None
+            if not released.done():
+                released.set_result(None)
+        return 0
+
+    cdef bint usable(self) except -1:
+        # For a call of one step.
+        cdef Client client = self.client
+        return (self.plain and client.transport is not None and client.session.failure is None
+                and client.cancelling is None and client.section is None
+                and self.generation == self.queue.generation
+                and (self.expires == 0 or monotonic() < self.expires))
+
+    cdef bint is_odd(self) except -1:
+        # After a call: whether it takes more than a reset to make it as new.
+        cdef Client client = self.client
+        return (not self.queue.direct or not self.usable() or client.session.tx_status != IDLE
+                or client.queries_count >= self.queue.max_queries or bool(client.query_loggers)
+                or client.session.encoding != client.session.first_encoding)
+
+
+cdef class PoolCall(Call):
+    """Bind, Execute, Sync on a pool's connection."""
+
+    cdef int deliver(self) except -1:
+        Call.deliver(self)
+        return self.leave()
+
+    def abandon(self, finished=None) -> None:
+        """See Operation. When nothing of it was sent it has left the session's FIFO, and nothing ever ends it."""
+        Call.abandon(self, finished)
+        if self.phase == PHASE_QUEUED:
+            self.leave()
+
+    cdef int leave(self) except -1:
+        cdef Holder holder = self.holder
+        if holder is None:
+            return 0
+        self.holder = None
+        return holder.queue.done(holder, self)
+
+
+cdef class Request:
+    """A call that waits."""
+
+
+cdef class Dispatcher:
+    """Holders, connected ones first and the last used first; waiters are served in the order they came.
+
+    give_back: callable(holder), the long way of taking a connection back. connection_class: the pool's; its `_direct`
+    tells whether a call of the pool may do without the methods of a connection.
+    """
+
+    def __init__(self, loop, connection_class, give_back):
+        self.loop = loop
+        self.create_future = loop.create_future
+        self.connection_class = connection_class
+        self.give_back = give_back
+        self.holders = []
+        self.connected = []
+        self.disconnected = []
+        self.waiters = deque()
+        self.pending = deque()
+        self.statements = {}
+        self.shared = []
+        self.unflushed = []
+        self.depth = 1000
+        self.max_queries = <unsigned long>-1
+
+    # ------------------------------------------------------------------ the queue
+
+    cdef Holder pick(self):
+        """A connected holder, or None."""
+        cdef Holder holder
+        while self.connected:
+            holder = self.connected.pop()
+            # A connection may be lost while it lies here: such a holder counts as disconnected.
+            if holder.client is not None and holder.client.transport is not None and holder.is_connected():
+                return holder
+            self.disconnected.append(holder)
+        return None
+
+    def take(self):
+        """A holder, or None when there is none."""
+        holder = self.pick()
+        if holder is None and self.disconnected:
+            holder = self.disconnected.pop()
+        return holder
+
+    def remove(self, holder):
+        """Take this holder out; False when it is not here."""
+        for where in (self.connected, self.disconnected):
+            if holder in where:
+                where.remove(holder)
+                return True
+        return False
+
+    def put(self, Holder holder not None):
+        """Give a holder to the first waiter, or keep it."""
+        holder.rest()
+        holder.idle_since = monotonic()
+        if (self.waiters or self.pending) and self.hand_over(holder):
+            return
+        if holder.is_connected():
+            self.connected.append(holder)
+            if holder.dirty:
+                self.later(holder)
+        else:
+            self.disconnected.append(holder)
+
+    async def get(self):
+        """A holder, as soon as there is one."""
+        cdef Holder holder = self.take()
+        if holder is not None:
+            return holder
+        waiter = self.create_future()
+        self.waiters.append(waiter)
+        self.drain(None)
+        try:
+            return await waiter
+        except BaseException:
+            self.withdraw(waiter)
+            raise
+
+    def withdraw(self, waiter) -> None:
+        """The task of this waiter goes away: what it may have been given goes to the next."""
+        if not waiter.done():
+            waiter.cancel()
+        elif not waiter.cancelled() and waiter.exception() is None and isinstance(waiter.result(), Holder):
+            self.put(waiter.result())
+        for line in (self.waiters, self.pending):
+            for entry in line:
+                if entry is waiter or type(entry) is Request and (<Request>entry).waiter is waiter:
+                    line.remove(entry)
+                    return
+
+    def fail(self, error):
+        """All waiters get this error."""
+        for line in (self.waiters, self.pending):
+            while line:
+                entry = line.popleft()
+                waiter = (<Request>entry).waiter if type(entry) is Request else entry
+                if not waiter.done():
+                    waiter.set_exception(error)
+
+    def idle_longest(self):
+        """(holder, time.monotonic() of its last release) of the one that has been idle for longest; or None."""
+        return (self.connected[0], (<Holder>self.connected[0]).idle_since) if self.connected else None
+
+    def qsize(self):
+        """How many holders nobody uses."""
+        return len(self.connected) + len(self.disconnected)
+
+    def waiting(self):
+        """How many tasks wait."""
+        return len(self.waiters) + len(self.pending)
+
+    cdef bint hand_over(self, Holder holder) except -1:
+        # To the first who waits; False when nobody does.
+        cdef Request request
+        while self.waiters or self.pending:
+            entry = self.waiters.popleft() if self.waiters else self.pending.popleft()
+            if type(entry) is not Request:
+                if not entry.done():
+                    holder.clean()
+                    entry.set_result(holder)
+                    return True
+                continue
+            request = entry
+            if request.waiter.done():
+                continue
+            about = self.known(request.query)
+            if about is not None and (<Statement>about).shareable and self.pipelined and holder.usable():
+                self.share(holder)
+            try:
+                if self.begin_request(holder, request, about):
+                    if holder.shared:
+                        self.serve(holder)
+                    return True
+            except Exception as error:
+                # Its own arguments are at fault: the holder goes on to the next one.
+                if holder.shared:
+                    self.unshare(holder)
+                holder.rest()
+                request.waiter.set_exception(error)
+                continue
+            # It takes more than one step: the task gets the holder and sees to it.
+            if holder.shared:
+                self.unshare(holder)
+            holder.clean()
+            request.waiter.set_result(holder)
+            return True
+        return False
+
+    # -------------------------------------------------------------------- calls
+
+    def value(self, query, tuple args, column, timeout):
+        """The Future of one column of the first row, or of None.
+
+        Its result is a Holder when it turns out that the call has to go the long way: on this one. None instead of a
+        Future: the long way from the start.
+        """
+        return self.start(query, args, ValueSink.make(column), SHAPE_SINK, 1, timeout)
+
+    def rows(self, query, tuple args, record_class, uint32_t limit, timeout):
+        """The same of all rows, or with a limit of 1 of the first or None.
+
+        record_class: or a sink whose again() gives the one to use; None: what the connection's rows are.
+        """
+        cdef RowSink sink = None if record_class is None else sink_of(record_class)
+        return self.start(query, args, sink, SHAPE_FIRST if limit == 1 else SHAPE_SINK, limit, timeout)
+
+    def status(self, query, tuple args, timeout):
+        """The same of the status."""
+        return self.start(query, args, NOTHING, SHAPE_STATUS, 0, timeout)
+
+    def abandon(self, holders, waiter, error) -> None:
+        """The task that awaited this Future was cancelled. error: the exception it gets; annotated."""
+        cdef Holder holder
+        for holder in holders:
+            if holder.client is not None and holder.client.find(waiter) is not None:
+                holder.client.abandon(waiter, error)
+                return
+        self.withdraw(waiter)
+
+    cdef object start(self, object query, tuple args, RowSink sink, int shape, uint32_t limit, object timeout):
+        cdef Statement about
+        if (not self.direct or type(query) is not str or get_running_loop() is not self.loop
+                or not self.connection_class._direct):
+            return None
+        if self.pipelined:
+            about = self.known(query)
+            if about is None or not about.direct:
+                return None
+            if about.shareable:
+                return self.start_shared(about, query, args, sink, shape, limit, timeout)
+        return self.start_alone(query, args, sink, shape, limit, timeout)
+
+    cdef object start_alone(self, str query, tuple args, RowSink sink, int shape, uint32_t limit, object timeout):
+        cdef Holder holder = self.pick()
+        cdef StatementPlan plan = None
+        cdef double seconds
+        if holder is None:
+            if self.disconnected:
+                return None
+            return self.wait(self.waiters, query, args, sink, shape, limit, timeout)
+        seconds = limit_of(holder.client, timeout)
+        if holder.usable() and seconds != LONG_WAY:
+            plan = holder.client.ready_plan(query)
+        if plan is None or not self.look_at(query, plan).direct:
+            self.connected.append(holder)
+            return None
+        waiter = holder.client.new_future()
+        try:
+            self.begin(holder, plan, None, args, sink, shape, limit, seconds, waiter)
+        except BaseException:
+            self.put(holder)
+            raise
+        holder.client.flush()
+        return waiter
+
+    cdef object wait(self, object line, str query, tuple args, RowSink sink, int shape, uint32_t limit, object timeout):
+        cdef Request request = Request.__new__(Request)
+        request.query = query
+        request.args = args
+        request.sink = sink
+        request.shape = shape
+        request.limit = limit
+        request.timeout = timeout
+        waiter = request.waiter = self.create_future()
+        line.append(request)
+        if line is self.waiters:
+            self.drain(None)
+        return waiter
+
+    cdef int begin(self, Holder holder, StatementPlan plan, Statement about, tuple args, RowSink sink, int shape,
+                   uint32_t limit, double seconds, object waiter) except -1:
+        """Put a call into the session's FIFO. What raises has left nothing of it there."""
+        cdef Client client = holder.client
+        cdef PoolCall call = PoolCall.__new__(PoolCall)
+        call.query = plan.query
+        call.statement = plan
+        call.args = args
+        call.sink = sink_of(holder.con._rows) if sink is None else sink
+        call.shape = shape
+        call.limit = limit
+        call.waiter = waiter
+        holder.in_use = True
+        holder.clean()
+        client.session.enqueue(call)
+        call.holder = holder
+        if seconds >= 0:
+            call.deadline = self.loop.time() + seconds
+            client.arm(call.deadline)
+        client.queries_count += 1
+        if about is not None:
+            call.about = about
+            call.began = monotonic()
+            call.cost = about.service if about.measured else UNKNOWN
+            holder.inflight += 1
+            holder.load += call.cost
+        return 0
+
+    cdef bint begin_request(self, Holder holder, Request request, Statement about) except -1:
+        # False: not in one step.
+        cdef StatementPlan plan
+        cdef double seconds
+        if not self.direct or holder.client is None or not holder.usable():
+            return False
+        plan = holder.client.ready_plan(request.query)
+        seconds = limit_of(holder.client, request.timeout)
+        if plan is None or seconds == LONG_WAY or not self.look_at(request.query, plan).direct:
+            return False
+        self.begin(holder, plan, about if holder.shared else None, request.args, request.sink, request.shape,
+                   request.limit, seconds, request.waiter)
+        self.later(holder)
+        return True
+
+    cdef Statement look_at(self, str query, StatementPlan plan):
+        """What is known of a statement that some connection has prepared."""
+        cdef Statement about = self.statements.get(query)
+        if about is None:
+            if len(self.statements) >= STATEMENTS:
+                self.statements.clear()
+            about = self.statements[query] = Statement()
+            oids = [column[3] for column in plan.plan.columns] if plan.plan is not None else []
+            about.direct = OPEN_TYPES.isdisjoint(oids)
+            about.shareable = about.direct and SHAREABLE.match(query) is not None
+        return about
+
+    cdef Statement known(self, str query):
+        cdef Statement about = self.statements.get(query)
+        cdef Holder holder
+        if about is None:
+            for holder in self.holders:
+                if holder.client is not None and query in holder.client.plans:
+                    return self.look_at(query, holder.client.plans[query])
+        return about
+
+    cdef int done(self, Holder holder, PoolCall call) except -1:
+        """A call has ended. Inside the session's parser, most often."""
+        cdef bint odd
+        if call.error is not None and holder.con is not None:
+            if isinstance(call.error, (PostgresError, OutdatedSchemaCacheError)):
+                holder.con._on_call_error(call.error)
+        odd = holder.con is None or holder.is_odd()
+        if holder.shared:
+            return self.done_shared(holder, call, odd)
+        if odd:
+            self.give_back(holder)
+            return 0
+        holder.soil()
+        self.put(holder)
+        return 0
+
+    cdef int later(self, Holder holder) except -1:
+        """What has been put into its outgoing buffer is written at the end of this turn, if not before."""
+        if holder.waiting_to_flush or holder.client is not None and holder.client.feeding and not holder.dirty:
+            return 0
+        holder.waiting_to_flush = True
+        self.unflushed.append(holder)
+        if not self.turn_scheduled:
+            self.turn_scheduled = True
+            self.loop.call_soon(self.on_turn)
+        return 0
+
+    def on_turn(self) -> None:
+        """The end of a turn of the loop."""
+        cdef Holder holder
+        self.turn_scheduled = False
+        unflushed, self.unflushed = self.unflushed, []
+        for holder in unflushed:
+            if holder.client is not None and holder.client.transport is not None:
+                holder.clean()
+                holder.waiting_to_flush = False
+                holder.client.flush()
+            holder.waiting_to_flush = False
+
+    # ------------------------------------------------------- calls that share
+
+    cdef object start_shared(self, Statement about, str query, tuple args, RowSink sink, int shape, uint32_t limit,
+                             object timeout):
+        cdef Holder holder
+        cdef StatementPlan plan = None
+        cdef double seconds
+        for holder in self.shared:
+            if self.fits(holder, about):
+                plan = holder.client.ready_plan(query)
+                if plan is not None:
+                    break
+        else:
+            holder = self.pick()
+            if holder is None:
+                if self.disconnected:
+                    return None
+                return self.wait(self.pending, query, args, sink, shape, limit, timeout)
+            if holder.usable():
+                plan = holder.client.ready_plan(query)
+            if plan is None:
+                self.connected.append(holder)
+                return None
+            self.share(holder)
+        seconds = limit_of(holder.client, timeout)
+        if seconds == LONG_WAY:
+            waiter = None
+        else:
+            waiter = holder.client.new_future()
+            try:
+                self.begin(holder, plan, about, args, sink, shape, limit, seconds, waiter)
+            except BaseException:
+                if holder.inflight == 0:
+                    self.unshare(holder)
+                    self.put(holder)
+                raise
+        if holder.inflight == 0:
+            self.unshare(holder)
+            self.put(holder)
+        else:
+            self.later(holder)
+        return waiter
+
+    cdef bint fits(self, Holder holder, Statement about) except -1:
+        """Whether a call may be put behind those that are in flight."""
+        if holder.draining or not holder.usable():
+            return False
+        if holder.inflight == 0:
+            return True
+        return (about.measured and about.service < SLOW and holder.inflight < self.depth
+                and holder.load + about.service <= TARGET
+                # What has been running for longer than it should is no quick statement today.
+                and monotonic() - max(holder.last_end, holder.idle_since) < SLOW)
+
+    cdef int share(self, Holder holder) except -1:
+        holder.shared = holder.in_use = True
+        holder.inflight = 0
+        holder.load = 0
+        holder.last_end = holder.idle_since = monotonic()
+        self.shared.append(holder)
+        return 0
+
+    cdef int unshare(self, Holder holder) except -1:
+        holder.shared = False
+        self.shared.remove(holder)
+        if holder.draining:
+            holder.draining = False
+            self.drains -= 1
+        return 0
+
+    cdef int drain(self, Holder holder) except -1:
+        """Let a shared holder run empty for somebody who wants one for himself; None: the one with the least load."""
+        cdef Holder other
+        if holder is None:
+            for other in self.shared:
+                if not other.draining and (holder is None or other.load < holder.load):
+                    holder = other
+        if holder is not None and not holder.draining and self.drains < len(self.waiters):
+            holder.draining = True
+            self.drains += 1
+        return 0
+
+    cdef int serve(self, Holder holder) except -1:
+        """Put on a shared holder as many of the calls that wait as fit."""
+        cdef Request request
+        cdef Statement about
+        while self.pending and not holder.draining:
+            request = self.pending[0]
+            if request.waiter.done():
+                self.pending.popleft()
+                continue
+            about = self.known(request.query)
+            if about is None or not about.shareable or not self.fits(holder, about):
+                return 0
+            try:
+                if not self.begin_request(holder, request, about):
+                    # This connection has not seen the statement. When it is empty the task gets it.
+                    return self.drain(holder) if holder.inflight else 0
+            except Exception as error:
+                request.waiter.set_exception(error)
+            self.pending.popleft()
+        return 0
+
+    cdef int done_shared(self, Holder holder, PoolCall call, bint odd) except -1:
+        cdef Statement about = call.about
+        cdef double now = monotonic()
+        cdef double took = now - max(call.began, holder.last_end)
+        holder.last_end = now
+        about.service = about.service + (took - about.service) * GAIN if about.measured else took
+        about.measured = True
+        holder.inflight -= 1
+        holder.load = holder.load - call.cost if holder.inflight else 0
+        if odd:
+            if not holder.draining:
+                holder.draining = True
+                self.drains += 1
+        elif self.waiters and self.drains < len(self.waiters):
+            self.drain(holder)
+        if not holder.draining:
+            self.serve(holder)
+        if holder.inflight == 0:
+            self.unshare(holder)
+            if odd:
+                self.give_back(holder)
+            else:
+                self.put(holder)
+        return 0
