@@ -933,8 +933,9 @@ class Connection(TypeCodecMixin, HookMixin, ListenerMixin, QueryLogMixin, metacl
         """End the transaction; the part of reset() that also runs before a pool's own reset callback."""
         self._check_open()
         self._clear_listeners()
-        if not self.is_in_transaction():
+        if not self.is_in_transaction() and self._top_xact is None:
             return
+        # One that a COMMIT in SQL has ended is not forgotten by itself.
         if self._top_xact is None or not self._top_xact._managed:
             self._loop.call_exception_handler({
                 "message": f"Resetting connection with an active transaction {self!r}",

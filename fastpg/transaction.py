@@ -109,10 +109,14 @@ class Transaction:
             connection._top_xact = self
         else:
             outer = connection._top_xact
-            if self._isolation and outer._isolation != self._isolation:
+            level = outer._isolation
+            if self._isolation and not level:
+                # The server's default, which the session may have changed.
+                level = ISOLATION_LEVELS_BY_VALUE[await connection.fetchval("SHOW transaction_isolation")]
+            if self._isolation and level != self._isolation:
                 raise exceptions.InterfaceError(
                     "nested transaction has a different isolation level: "
-                    f"current {self._isolation!r} != outer {outer._isolation!r}"
+                    f"current {self._isolation!r} != outer {level!r}"
                 )
             self._nested = True
         if self._nested:

@@ -10,7 +10,7 @@ from libc.stdint cimport INT32_MAX, INT32_MIN, INT64_MAX, INT64_MIN, int32_t, in
 from fastpg.codecs.codec cimport (
     CODEC_ATOMIC, FORMAT_BINARY, FORMAT_TEXT, KIND_COMPOSITE, KIND_DATE, KIND_INTERVAL, KIND_JSON, KIND_PYTHON,
     KIND_TEXT, KIND_TIME, KIND_TIMESTAMP, KIND_TIMESTAMPTZ, KIND_TIMETZ, Codec, CodecHandle, decode_value,
-    encode_value,
+    encode_value, type_name,
 )
 from fastpg.codecs.textform cimport resolve
 from fastpg.wire cimport Out, load_i32, load_i64, out_begin_value, out_end_value, out_i32, out_i64, out_value
@@ -114,7 +114,7 @@ cdef int binary_encode(const Codec *self, Out *out, object value) except -1:
     try:
         PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
     except (TypeError, BufferError):
-        raise TypeError(f"a bytes-like object is required, not '{type(data).__name__}'") from None
+        raise TypeError(f"a bytes-like object is required, not '{type_name(data)}'") from None
     try:
         return out_value(out, view.buf, view.len)
     finally:
