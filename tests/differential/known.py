@@ -37,19 +37,20 @@ class Outcome:
         return (self.error, self.cause, self.shown) == (other.error, other.cause, other.shown)
 
 
-async def outcome(call: Callable[[], Any], argument: Any = None) -> Outcome:
-    """Call with an argument, await what it gives, and tell."""
+async def outcome(call: Callable[[], Any], *arguments: Any) -> Outcome:
+    """Call with arguments of a query, await what it gives, and tell."""
     try:
         value = call()
         if inspect.isawaitable(value):
             value = await value
     except Exception as error:
         cause = type(error.__cause__).__name__ if error.__cause__ is not None else ""
-        text = plain(str(error))
+        text = plain(str(error)).partition("\nHINT:")[0]  # it is advice
         found = _DATA_ERROR.fullmatch(str(error))
         if found is None:
             return Outcome(text, type(error).__name__, cause)
-        shown = repr(argument)
+        n = position(found[1]) - 1
+        shown = repr(arguments[n]) if n < len(arguments) else ""
         shown = shown[:40] + "..." if len(shown) > 40 else shown
         why = found[2].removeprefix(shown).removeprefix(" (")
         return Outcome(text, type(error).__name__, cause, f"{found[1]}: {plain(why)}")
@@ -61,6 +62,11 @@ def kinds(value: Any) -> str:
     if isinstance(value, dict) or not (isinstance(value, (list, tuple)) or hasattr(value, "keys")):
         return kind(value)
     return f"{type(value).__name__}({', '.join(map(kinds, value))})"
+
+
+def position(reason: str) -> int:
+    """Of which argument a reason speaks, counted from 1."""
+    return int(reason[1:].split(":")[0].split()[0])
 
 
 def explained(type_: str, argument: Any, theirs: Outcome, ours: Outcome) -> str | None:
@@ -93,6 +99,8 @@ def _reasons(type_: str, argument: Any, theirs: Outcome, ours: Outcome) -> bool:
             "a time with a time zone is expected: its tzinfo gives no offset",
     }  # fmt: skip
     # A domain has its own name.
+    if "tuple encoder: expecting" in _reason(theirs):
+        return ours.error == "DataError"
     own = _reason(ours).replace("composite type pairdomain", "composite type pair")
     return own != "" and pairs.get(_reason(theirs), _reason(theirs)) == own
 

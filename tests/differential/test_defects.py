@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -223,9 +224,9 @@ async def test_anyarray(dsn: str) -> None:
 
 @covers("defect: base types with elements")
 @differs("Base types with elements")
-async def test_base_types_with_elements(dsn: str) -> None:
+async def test_base_types_with_elements(types: str) -> None:
     """A type of fixed length whose parts can be subscripted, like point, is no array."""
-    pair = await pair_of(dsn)
+    pair = await pair_of(types)
     name = f"spot{next(_numbers)}"
     try:
         await pair.ours.execute(f"""
@@ -415,3 +416,68 @@ def test_another_loop(dsn: str) -> None:
         first.close()
         second.close()
     assert outcomes == ["RuntimeError", "InterfaceError", 1]
+
+
+class Proxy:
+    """Carries bytes both ways until it is told to be silent."""
+
+    def __init__(self, dsn: str) -> None:
+        self.parts = urlsplit(dsn)
+        self.silent = False
+        self.tasks: list[asyncio.Task[None]] = []
+        self.writers: list[asyncio.StreamWriter] = []
+
+    async def carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while data := await reader.read(65536):
+                if not self.silent:
+                    writer.write(data)
+        finally:
+            writer.close()
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.writers.append(writer)
+        up, down = await asyncio.open_connection(self.parts.hostname, self.parts.port)
+        self.writers.append(down)
+        self.tasks += [asyncio.ensure_future(self.carry(reader, down)), asyncio.ensure_future(self.carry(up, writer))]
+
+    async def __aenter__(self) -> Proxy:
+        self.server = await asyncio.start_server(self.serve, "127.0.0.1", 0)
+        port = self.server.sockets[0].getsockname()[1]
+        self.dsn = f"postgresql://{self.parts.username}@127.0.0.1:{port}{self.parts.path}?sslmode=disable"
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        self.server.close()
+        await asyncio.sleep(0.05)  # one may be about to connect
+        for task in self.tasks:
+            task.cancel()
+        await asyncio.gather(*self.tasks, return_exceptions=True)
+        for writer in self.writers:
+            writer.close()
+        await asyncio.sleep(0.05)
+
+
+@covers("defect: release from a silent server")
+@differs("Silent servers")
+async def test_release_from_a_silent_server(dsn: str) -> None:
+    """The cancel that a release waits for has a deadline."""
+
+    async def scenario(diary: Diary) -> None:
+        async with Proxy(dsn) as proxy:
+            pool = await diary.driver.create_pool(proxy.dsn, min_size=1, max_size=1)
+            con = await pool.acquire()
+            if diary.is_ours:
+                con._con._client.cancel_timeout = 0.1
+            proxy.silent = True
+            with pytest.raises(asyncio.TimeoutError):
+                await con.fetchval("SELECT 1", timeout=0.02)
+            release = asyncio.ensure_future(pool.release(con))
+            await asyncio.wait([release], timeout=1)
+            diary.note("returns" if release.done() else "waits")
+            pool.terminate()
+            release.cancel()
+            await asyncio.wait([release], timeout=1)
+
+    theirs, ours = await both(dsn, scenario)
+    assert (theirs.entries, ours.entries) == (["waits"], ["returns"])

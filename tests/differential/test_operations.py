@@ -213,7 +213,6 @@ async def test_where_a_timeout_strikes(dsn: str) -> None:
         transaction = con.transaction()
         await transaction.start()
         await diary.attempt("inside", lambda: con.fetch(SLEEP))
-        diary.state("inside", con)
         await diary.attempt("next", lambda: con.fetch("SELECT 1"))
         await diary.attempt("commit", transaction.commit)
         diary.state("committed", con)
@@ -226,7 +225,7 @@ async def test_where_a_timeout_strikes(dsn: str) -> None:
         diary.state("rolled back", con)
         await diary.attempt("reset", con.reset)
         await diary.attempt("close", lambda: con.close(timeout=5))
-        diary.state("end", con)
+        diary.note("closed", con.is_closed())
 
     diary = await compare(dsn, scenario)
     assert any("TimeoutError" in entry for entry in diary.entries)
@@ -282,6 +281,41 @@ async def test_cancelled_too_late(dsn: str) -> None:
             if await con.fetchval("SELECT $1::int", n) != n:
                 diary.note("another's answer")
         diary.state("end", con)
+        con.terminate()
+
+    await compare(dsn, scenario)
+
+
+@covers("Transaction: errors")
+@pytest.mark.parametrize("default", ["read committed", "serializable"])
+async def test_isolation_of_nested_transactions(dsn: str, default: str) -> None:
+    """It has to be that of the outer one, or the server's default."""
+
+    async def scenario(diary: Diary) -> None:
+        con = await diary.driver.connect(diary.dsn, server_settings={"default_transaction_isolation": default})
+        for outer in (None, "read_committed", "repeatable_read"):
+            for inner in (None, "read_committed", "read_uncommitted", "serializable"):
+                transaction = con.transaction(isolation=outer)
+                await transaction.start()
+                await diary.attempt(f"{outer} {inner}", con.transaction(isolation=inner).start)
+                await transaction.rollback()
+        con.terminate()
+
+    await compare(dsn, scenario)
+
+
+@covers("Connection: reset")
+async def test_reset_after_a_commit_in_sql(dsn: str) -> None:
+    """The transaction that it has ended is forgotten."""
+
+    async def scenario(diary: Diary) -> None:
+        con = await diary.driver.connect(diary.dsn)
+        await con.transaction().start()
+        await con.execute("COMMIT")
+        await con.reset()
+        diary.note("reported", len(diary.reported))
+        async with con.transaction(isolation="serializable"):
+            diary.value("isolation", await con.fetchval("SHOW transaction_isolation"))
         con.terminate()
 
     await compare(dsn, scenario)

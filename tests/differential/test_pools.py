@@ -259,7 +259,7 @@ async def test_what_is_replaced(dsn: str) -> None:
             diary.note(pool.get_size(), pool.get_idle_size())
             await pool.release(held)
             await use()
-            diary.note(numbered(pids), pool.get_size())
+            diary.note(numbered(pids))
 
     await compare(dsn, scenario)
 

@@ -14,6 +14,7 @@ import pytest
 
 from fastpg.exceptions import InterfaceError
 from fastpg.protocol.record import Record, RecordDescriptor, _time_new, check_record_class, make_record
+from tests.contract import covers
 
 
 class Named(Record):
@@ -104,6 +105,15 @@ ROWS: list[list[tuple[str, Any]]] = [
 ]
 
 
+@covers(
+    "Record: type",
+    "Record: items",
+    "Record: names",
+    "Record: iteration",
+    "Record: comparison",
+    "Record: what is not offered",
+    "Record: repr",
+)
 @pytest.mark.parametrize("row", ROWS, ids=len)
 def test_same_as_asyncpg(row: list[tuple[str, Any]]) -> None:
     protocol = pytest.importorskip("asyncpg.protocol.protocol")
@@ -159,6 +169,7 @@ def test_identity_of_the_type() -> None:
         Record.x = 1  # type: ignore[attr-defined]
 
 
+@covers("Record: record_class")
 def test_record_class() -> None:
     check_record_class(Record)
     check_record_class(Named)
