@@ -341,12 +341,17 @@ cdef class Pipeline:
                 if self.client.session.opening is not None:
                     await self.connection._begin_now(None)
                 self.ask(item.query, ahead, False)
-        for query, (name, asked, _) in ahead.items():
-            try:
-                plan = await self.connection._described(name, query, asked, None)
-            except PostgresError:
-                continue            # once more in its turn, inside the batch
-            self.connection._cache.put(query, plan)
+        try:
+            for query, (name, asked, _) in ahead.items():
+                try:
+                    plan = await self.connection._described(name, query, asked, None)
+                except PostgresError:
+                    continue            # once more in its turn, inside the batch
+                self.connection._cache.put(query, plan)
+        finally:
+            for _, asked, _ in ahead.values():
+                if asked.done() and not asked.cancelled():
+                    asked.exception()       # retrieved: the pipeline may have been given up meanwhile
         self.batch_done = self.create_future()
         self.batch = Batch(self.plan_of, self.name_of, self.mend, self.batch_done)
         while self.waiting:

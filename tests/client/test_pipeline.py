@@ -563,3 +563,18 @@ async def test_random_pipelines(dsn: str, complaints: list[Any]) -> None:
 
     right = await asyncio.wait_for(asyncio.gather(*[run(n) for n in range(4)]), 60)
     assert sum(right) > 500
+
+
+@pytest.mark.parametrize("turns", range(6))
+async def test_cancelled_while_new_statements_are_described(
+    connection: Any, complaints: list[Any], turns: int
+) -> None:
+    listen(complaints)
+    with pytest.raises(asyncio.CancelledError):
+        async with connection.pipeline(atomic=True) as p:
+            for number in range(5):
+                p.fetchval(f"SELECT {number} /* {turns} */")
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            raise asyncio.CancelledError
+    assert await connection.fetchval("SELECT 1") == 1
