@@ -17,7 +17,10 @@ ENCODINGS: dict[str, str] = {
     "cp1258", "uhc": "cp949", "vscii": "cp1258", "win": "cp1251", "win1250": "cp1250", "win1251": "cp1251",
     "win1252": "cp1252", "win1253": "cp1253", "win1254": "cp1254", "win1255": "cp1255", "win1256": "cp1256",
     "win1257": "cp1257", "win1258": "cp1258", "win866": "cp866", "win874": "cp874", "win932": "cp932",
-    "win936": "gbk", "win949": "cp949", "win950": "cp950", "windows949": "cp949", "windows950": "cp950",
+    "win936": "gbk", "win949": "cp949", "win950": "cp950", "windows866": "cp866", "windows874": "cp874",
+    "windows932": "cp932", "windows936": "gbk", "windows949": "cp949", "windows950": "cp950", "windows1250": "cp1250",
+    "windows1251": "cp1251", "windows1252": "cp1252", "windows1253": "cp1253", "windows1254": "cp1254",
+    "windows1255": "cp1255", "windows1256": "cp1256", "windows1257": "cp1257", "windows1258": "cp1258",
 }  # fmt: skip
 #: Without conversion: the text is what the database holds, which is UTF-8 or, when it is not, an error.
 UNCONVERTED = ("UTF8", "UTF-8", "UNICODE", "SQL_ASCII")

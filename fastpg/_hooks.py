@@ -14,9 +14,11 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from fastpg import _copy, exceptions
+from fastpg._internals import ExclusiveSection
 from fastpg.protocol.operation import ExecuteMany, StatementPlan
 from fastpg.settings import ConnectionSettings
 from fastpg.sinks.record import RecordSink
+from fastpg.types import Attribute, Type
 
 if TYPE_CHECKING:
     from fastpg.client import ClientProtocol
@@ -105,6 +107,12 @@ class PreparedStatementState:
         """The statement's name on the server."""
         return self.plan.name.decode()
 
+    def _get_parameters(self) -> tuple[Type, ...]:
+        return self._connection._types_of(self.plan.parameter_oids)  # type: ignore[no-any-return]
+
+    def _get_attributes(self) -> tuple[Attribute, ...]:
+        return self._connection._columns_of(self.plan)  # type: ignore[no-any-return]
+
     def _make_sink(self) -> Any:
         if self._sink is not None:
             return self._sink
@@ -146,8 +154,9 @@ class Protocol(metaclass=ProtocolMeta):
     ) -> Any:
         """Execute; the rows, and with return_extra a tuple of the rows, the status and whether there are no more."""
         if portal_name:
-            await self.bind(state, args, portal_name, timeout)
-            return await self.execute(state, portal_name, limit, return_extra, timeout)
+            # Not by way of bind() and execute(): to tools this is one call.
+            await self._open_portal(state, args, portal_name, timeout)
+            return await self._fetch_portal(state, portal_name, limit, return_extra, timeout)
         plan = state.plan
         rows = await self._connection._run_plan(plan, args, limit, state._make_sink(), timeout)
         if not return_extra:
@@ -167,6 +176,11 @@ class Protocol(metaclass=ProtocolMeta):
 
     async def bind(self, state: Any, args: Sequence[Any], portal_name: str, timeout: float | None) -> None:
         """Open a portal."""
+        await self._open_portal(state, args, portal_name, timeout)
+
+    async def _open_portal(
+        self, state: Any, args: Sequence[Any], portal_name: str, timeout: float | None
+    ) -> None:
         portal = portal_name.encode()
         await self._connection._move_portal(state.plan, args, portal, 1, 0, None, timeout)
 
@@ -174,6 +188,11 @@ class Protocol(metaclass=ProtocolMeta):
         self, state: Any, portal_name: str, limit: int, return_extra: bool, timeout: float | None
     ) -> Any:
         """Fetch rows of a portal; like bind_execute()."""
+        return await self._fetch_portal(state, portal_name, limit, return_extra, timeout)
+
+    async def _fetch_portal(
+        self, state: Any, portal_name: str, limit: int, return_extra: bool, timeout: float | None
+    ) -> Any:
         plan = state.plan
         rows, suspended = await self._connection._move_portal(
             plan, None, portal_name.encode(), 2, limit, state._make_sink(), timeout
@@ -308,6 +327,8 @@ class HookMixin:
         async def _run_all(
             self, query: str, args: Iterable[Sequence[Any]], sink: Any, timeout: float | None
         ) -> Any: ...
+        def _statement_name(self, named: str | bool) -> str: ...
+        async def _prepare_plan(self, name: str, query: str, deadline: float | None) -> StatementPlan: ...
         async def _statement(self, query: str, deadline: float | None) -> StatementPlan: ...
 
     @property
@@ -330,7 +351,10 @@ class HookMixin:
     ) -> PreparedStatementState:
         deadline = await self._ready(timeout)
         with self._section():
-            plan = await self._statement(query, deadline)
+            if use_cache:
+                plan = await self._statement(query, deadline)
+            else:
+                plan = await self._prepare_plan(self._statement_name(named), query, deadline)
         return PreparedStatementState(self, plan, record_class)
 
     async def _execute(
@@ -390,6 +414,14 @@ class HookMixin:
         record_class: type | None = None,
     ) -> tuple[Any, Any]:
         """Prepare or find the statement, and call executor(statement, timeout); its result and the statement."""
+        client = self._client
+        if isinstance(client.section, ExclusiveSection):
+            # It is the caller's own.
+            section, client.section = client.section, None
+            try:
+                return await self._do_execute(query, executor, timeout, retry, record_class=record_class)
+            finally:
+                client.section = section
         deadline = await self._ready(timeout)
         statement = await self._get_statement(query, timeout, record_class=record_class)
         try:

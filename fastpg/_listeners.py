@@ -102,16 +102,23 @@ class ListenerMixin:
 
     def _on_notification(self, pid: int, channel: bytes, payload: bytes) -> None:
         # Inside the parser: nothing of the user's is called here.
-        if not self._channels:
+        overridden = type(self)._process_notification is not ListenerMixin._process_notification
+        if not self._channels and not overridden:
             return
         encoding = self._client.session.encoding or "utf-8"
-        name = channel.decode(encoding, "surrogateescape")
-        listeners = self._channels.get(name)
+        name, text = (part.decode(encoding, "surrogateescape") for part in (channel, payload))
+        if overridden:
+            self._loop.call_soon(self._process_notification, pid, name, text)
+        else:
+            self._process_notification(pid, name, text)
+
+    def _process_notification(self, pid: int, channel: str, payload: str) -> None:
+        """Schedule the listeners of a channel. A subclass may have its own: it is called in the next turn."""
+        listeners = self._channels.get(channel)
         if listeners:
-            text = payload.decode(encoding, "surrogateescape")
             who = self._whom()
             for callback in listeners.values():
-                callback.schedule(self._loop, who, pid, name, text)
+                callback.schedule(self._loop, who, pid, channel, payload)
 
     # ----------------------------------------------------------------- notices
 

@@ -106,3 +106,23 @@ class ConnectParams:
     oauth_client_id: str | None = None
     oauth_client_secret: Secret | None = None
     oauth_scope: str | None = None
+
+    # asyncpg's names, which tools read from `Connection._params`.
+
+    @property
+    def password(self) -> Any:
+        """Of the first host: text, the function that gives it, or None."""
+        password = self.targets[0].password
+        return password.reveal() if isinstance(password, Secret) else password
+
+    @property
+    def ssl(self) -> ssl_module.SSLContext | bool | None:
+        """The context that was given, else whether TLS may be used; None where there is only a Unix socket."""
+        if all(target.is_unix for target in self.targets):
+            return None
+        return self.ssl_context if self.ssl_context is not None else self.sslmode != "disable"
+
+    @property
+    def ssl_negotiation(self) -> str:
+        """How TLS begins: 'postgres' or 'direct'."""
+        return self.sslnegotiation

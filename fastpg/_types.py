@@ -31,9 +31,11 @@ from fastpg.codecs.registry import ALIASES, Registry
 from fastpg.protocol.oneshot import OneShot
 from fastpg.protocol.record import Record, RecordDescriptor, make_record
 from fastpg.sinks.record import RecordSink
+from fastpg.types import Attribute, Type
 
 if TYPE_CHECKING:
     from fastpg.client import ClientProtocol
+    from fastpg.protocol.operation import StatementPlan
     from fastpg.statement_cache import StatementCache
 
 __all__ = ["TypeCodecMixin", "record_maker"]
@@ -323,6 +325,18 @@ class TypeCodecMixin:
             except UnknownTypeError as again:
                 error = again
         raise error
+
+    def _types_of(self, oids: Iterable[int]) -> tuple[Type, ...]:
+        """A Type for each OID (kind: scalar, array, composite, range or multirange)."""
+        return tuple([Type(oid, *self._registry.describe(oid)) for oid in oids])
+
+    def _columns_of(self, statement: StatementPlan) -> tuple[Attribute, ...]:
+        """Name and type of each column of a statement's result."""
+        plan = statement.plan
+        if plan is None:
+            return ()
+        types = self._types_of([column[3] for column in plan.columns])
+        return tuple([Attribute(name, kind) for name, kind in zip(plan.names, types, strict=True)])
 
     # ---------------------------------------------------------- stale knowledge
 

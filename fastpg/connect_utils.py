@@ -12,7 +12,6 @@ from typing import Any, Final, NamedTuple
 from fastpg import tls
 from fastpg._params import ConnectParams
 from fastpg.dsn import parse
-from fastpg.security import Secret
 
 PGPASSFILE: Final = ".pgpass"
 PG_SERVICEFILE: Final = ".pg_service.conf"
@@ -56,8 +55,6 @@ class SessionAttribute(str, enum.Enum):
     read_write = "read-write"
     read_only = "read-only"
 
-    __str__ = str.__str__
-
 
 class _ConnectionParameters(NamedTuple):
     user: str
@@ -91,9 +88,6 @@ def _addresses(params: ConnectParams) -> list[Any]:
 
 def _view(params: ConnectParams) -> _ConnectionParameters:
     """What asyncpg's parameters say of these; the password of the first host."""
-    password: Any = params.targets[0].password
-    if isinstance(password, Secret):
-        password = password.reveal()
     context: ssl_module.SSLContext | bool | None = None
     if not all(target.is_unix for target in params.targets):
         context = False if params.sslmode == "disable" else tls.build_context(params)
@@ -102,7 +96,7 @@ def _view(params: ConnectParams) -> _ConnectionParameters:
     if settings.get("client_encoding") == "UTF8":
         del settings["client_encoding"]  # sent by default, not asked for
     return _ConnectionParameters(
-        params.user, password, params.database, context, mode, SSLNegotiation(params.sslnegotiation),
+        params.user, params.password, params.database, context, mode, SSLNegotiation(params.sslnegotiation),
         settings or None, SessionAttribute(params.target_session_attrs), params.krbsrvname,
         params.gsslib,
     )  # fmt: skip

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import os
 import traceback
 import warnings
@@ -17,6 +16,8 @@ from typing import Any, Literal
 from fastpg import _copy, _server, _shapes, call, connect_utils, cursor, exceptions, transaction
 from fastpg._cancel import send_cancel
 from fastpg._hooks import HookMeta, HookMixin, PreparedStatementState, Protocol, row_options, watch_methods
+from fastpg._internals import InternalsMixin
+from fastpg._internals import detect_server_capabilities as _detect_server_capabilities  # noqa: F401
 from fastpg._listeners import ListenerMixin
 from fastpg._proxy import ProxyMode, behind_proxy, proxy_mode
 from fastpg._query_log import LoggedQuery as LoggedQuery
@@ -38,6 +39,7 @@ from fastpg.protocol.begin import Synchronize
 from fastpg.protocol.oneshot import FirstExecute
 from fastpg.protocol.operation import CloseStatements, Execute, ExecuteMany, Prepare, SimpleQuery, StatementPlan
 from fastpg.protocol.record import Record, check_record_class
+from fastpg.protocol.record import check_record_class as _check_record_class  # noqa: F401
 from fastpg.protocol.row import RowPlan
 from fastpg.protocol.session import Session
 from fastpg.security import select_profile
@@ -45,11 +47,12 @@ from fastpg.settings import ConnectionSettings, parse_server_version
 from fastpg.sinks.base import ListSink
 from fastpg.sinks.record import RecordSink, ValueSink
 from fastpg.statement_cache import StatementCache
+from fastpg.statement_cache import StatementCache as _StatementCache  # noqa: F401
 from fastpg.types import ServerVersion
 
 AGAIN = object()  # see Connection._mend()
 
-_unique = itertools.count(1)
+_uid = 0  # of the names on servers, in this process
 
 FIRST_USER_OID = 16384  # the server gives all objects that are not its own this OID or a higher one
 
@@ -112,7 +115,9 @@ class ConnectionMeta(HookMeta):
         return super().__instancecheck__(instance) or issubclass(type(instance), _ConnectionProxy)
 
 
-class Connection(TypeCodecMixin, HookMixin, ListenerMixin, QueryLogMixin, metaclass=ConnectionMeta):
+class Connection(
+    TypeCodecMixin, HookMixin, InternalsMixin, ListenerMixin, QueryLogMixin, metaclass=ConnectionMeta
+):
     """A connection to one PostgreSQL session. Make it with :func:`connect`.
 
     One operation at a time: a second call while one runs raises InterfaceError.
@@ -121,7 +126,7 @@ class Connection(TypeCodecMixin, HookMixin, ListenerMixin, QueryLogMixin, metacl
     __slots__ = (
         "__weakref__", "_addr", "_cache", "_client", "_closed", "_config", "_declared", "_identity", "_loop",
         "_own_shapes", "_params", "_pool_release_ctr", "_protocol", "_query_loggers", "_record_class", "_registry",
-        "_rows", "_server_caps", "_source_traceback", "_top_xact", "_transport", "_warming",
+        "_reset_query", "_rows", "_server_caps", "_source_traceback", "_top_xact", "_transport", "_warming",
     )  # fmt: skip
 
     def __init__(
@@ -159,6 +164,7 @@ class Connection(TypeCodecMixin, HookMixin, ListenerMixin, QueryLogMixin, metacl
         if protocol.session.encoding is not None:
             self._registry.set_encoding(protocol.session.parameters["client_encoding"])
         self._query_loggers = {}
+        self._reset_query: str | None = None  # in the place of get_reset_query()'s, when somebody sets it
         self._init_listeners()
         self._source_traceback = traceback.extract_stack() if loop.get_debug() else None
         protocol.owner = self
@@ -298,13 +304,26 @@ class Connection(TypeCodecMixin, HookMixin, ListenerMixin, QueryLogMixin, metacl
 
         record_class, row_factory: what its rows are, see :meth:`fetch`.
         """
+        return await self._prepare(query, name=name, timeout=timeout, **row_options(record_class, row_factory))
+
+    async def _prepare(
+        self, query: str, *, name: str | None = None, timeout: float | None = None, use_cache: bool = False,
+        record_class: type | None = None, row_factory: Any = None,
+    ) -> PreparedStatement:  # fmt: skip
         rows = self._rows_of(record_class, row_factory)
         limit = await self._ready(timeout)
-        if name is None:
-            name = self._get_unique_id("stmt") if self._config.statement_cache_size else ""
         with self._section():
-            plan = await self._prepare_plan(name, query, limit)
-        return PreparedStatement(self, query, plan, rows)
+            if use_cache:
+                plan = await self._statement(query, limit)
+            else:
+                plan = await self._prepare_plan(self._statement_name(True if name is None else name), query, limit)
+        return PreparedStatement(self, query, plan, rows, owned=not use_cache)
+
+    def _statement_name(self, named: str | bool) -> str:
+        """A name for a statement: as given, or generated (True), if statements are cached at all."""
+        if isinstance(named, str):
+            return named
+        return self._get_unique_id("stmt") if named and self._config.statement_cache_size else ""
 
     def cursor(
         self,
@@ -394,12 +413,12 @@ class Connection(TypeCodecMixin, HookMixin, ListenerMixin, QueryLogMixin, metacl
 
         source: a path, a file object (its read() runs in the loop's executor), an asynchronous iterable of bytes, or
         a bytes-like object. It is read as fast as the server takes it. When it raises, nothing is copied.
-        where: a condition in SQL. timeout in seconds, for all of it. The other parameters are the options of COPY.
+        where: a condition in SQL. timeout in seconds, for all of it. The other parameters are the options of COPY, but
+        for force_quote, which COPY ... FROM does not have and which is not sent.
         """
         return await _copy.to_table(self, table_name, columns, schema_name, source, timeout, where, dict(
             format=format, oids=oids, freeze=freeze, delimiter=delimiter, null=null, header=header, quote=quote,
-            escape=escape, force_quote=force_quote, force_not_null=force_not_null, force_null=force_null,
-            encoding=encoding,
+            escape=escape, force_not_null=force_not_null, force_null=force_null, encoding=encoding,
         ))  # fmt: skip
 
     async def copy_records_to_table(
@@ -809,7 +828,9 @@ class Connection(TypeCodecMixin, HookMixin, ListenerMixin, QueryLogMixin, metacl
             client.section = None
 
     def _get_unique_id(self, prefix: str) -> str:
-        return f"__fastpg_{prefix}_{next(_unique):x}__"
+        global _uid
+        _uid += 1
+        return f"__fastpg_{prefix}_{_uid:x}__"
 
     def _on_evicted(self, plan: StatementPlan) -> None:
         if plan.name:
@@ -898,13 +919,16 @@ class Connection(TypeCodecMixin, HookMixin, ListenerMixin, QueryLogMixin, metacl
 
     def get_reset_query(self) -> str:
         """The SQL that a pool runs when a connection comes back; a subclass may return another, or ''."""
+        if self._reset_query is not None:
+            return self._reset_query
         if self._config.proxy is not None and not self._config.proxy.session:
             return ""  # it would run in a session that is anybody's
         return _server.reset_query(self._server_caps)
 
     def _before_reset(self) -> str:
         """What is run before get_reset_query(), unless somebody has his own: the role is reset."""
-        if getattr(type(self), "get_reset_query", None) is not ORIGINAL_RESET_QUERY:
+        changed = getattr(type(self), "get_reset_query", None) is not ORIGINAL_RESET_QUERY
+        if changed or self._reset_query is not None:
             return ""
         if self._config.proxy is not None and not self._config.proxy.session:
             return ""

@@ -8,6 +8,7 @@ from collections.abc import Generator
 from typing import TYPE_CHECKING, Any
 
 from fastpg import exceptions
+from fastpg._hooks import PreparedStatementState
 from fastpg._row_factory import new_sink
 from fastpg._stale import check_stale
 
@@ -17,12 +18,12 @@ if TYPE_CHECKING:
     from fastpg.sinks.base import ListSink
 
 PREFETCH = 50
-SHOWN = 120  # characters of a query in a repr()
+SHOWN = 30  # characters of a query in a repr()
 
 
 def short(query: str) -> str:
     """A query for a repr()."""
-    return query if len(query) <= SHOWN else query[:SHOWN] + "..."
+    return query[:SHOWN]
 
 
 def given(row_factory: Any) -> tuple[Any, ...]:
@@ -45,8 +46,6 @@ class CursorFactory:
         timeout: float | None,
         rows: type | ListSink,
     ) -> None:
-        if prefetch is not None and prefetch <= 0:
-            raise exceptions.InterfaceError("prefetch argument must be greater than zero")
         self._connection = connection
         self._query = query
         self._state = state
@@ -60,7 +59,7 @@ class CursorFactory:
         check_stale(type(self).__name__, "__aiter__", self._connection, self._releases)
         return CursorIterator(
             self._connection, self._query, self._state, self._args, self._rows,
-            self._prefetch or PREFETCH, self._timeout,
+            PREFETCH if self._prefetch is None else self._prefetch, self._timeout,
         )  # fmt: skip
 
     def __await__(self) -> Generator[Any, None, Cursor]:
@@ -95,21 +94,36 @@ class BaseCursor:
         self._releases = connection._pool_release_ctr
 
     async def _bind(self, timeout: float | None) -> None:
+        portal, state = await self._new_portal(timeout)
+        await self._connection._run_portal(state, self._args, portal, 1, 0, None, timeout)
+        self._portal = portal
+
+    async def _new_portal(self, timeout: float | None) -> tuple[bytes, StatementPlan]:
         connection = self._connection
         if self._portal is not None:
             raise exceptions.InterfaceError("cursor already has an open portal")
-        if not connection.is_in_transaction():
-            raise exceptions.NoActiveSQLTransactionError("cursor cannot be created outside of a transaction")
+        self._check_transaction()
         if self._state is None:
             self._state = (await connection._get_statement(self._query, timeout)).plan
-        portal = connection._get_unique_id("portal").encode()
-        await connection._run_portal(self._state, self._args, portal, 1, 0, None, timeout)
-        self._portal = portal
+        return connection._get_unique_id("portal").encode(), self._state
+
+    def _check_transaction(self) -> None:
+        if not self._connection.is_in_transaction():
+            raise exceptions.NoActiveSQLTransactionError("cursor cannot be created outside of a transaction")
 
     # _bind_exec and _exec are what tools put functions around: none of them calls the other.
     async def _bind_exec(self, n: int, timeout: float | None) -> list[Any]:
-        await self._bind(timeout)
-        return await self._fetch(n, timeout)
+        connection = self._connection
+        if not connection._rerouted:
+            await self._bind(timeout)
+            return await self._fetch(n, timeout)
+        portal, plan = await self._new_portal(timeout)
+        state = PreparedStatementState(connection, plan, sink=new_sink(self._rows))
+        rows, _, completed = await connection._protocol.bind_execute(
+            state, self._args, portal.decode(), n, True, timeout
+        )
+        self._portal, self._exhausted = portal, completed
+        return rows or []
 
     async def _exec(self, n: int, timeout: float | None, row_factory: Any = None) -> list[Any]:
         return await self._fetch(n, timeout, row_factory)
@@ -117,6 +131,7 @@ class BaseCursor:
     async def _fetch(self, limit: int, timeout: float | None, row_factory: Any = None) -> list[Any]:
         if self._portal is None or self._state is None:
             raise exceptions.InterfaceError("cursor does not have an open portal")
+        self._check_transaction()
         if self._exhausted:
             return []
         sink = new_sink(self._rows) if row_factory is None else self._connection._sink(None, row_factory)
@@ -155,6 +170,8 @@ class CursorIterator(BaseCursor):
         timeout: float | None,
     ) -> None:
         super().__init__(connection, query, state, args, rows)
+        if prefetch <= 0:
+            raise exceptions.InterfaceError("prefetch argument must be greater than zero")
         self._buffer: deque[Any] = deque()
         self._prefetch = prefetch
         self._timeout = timeout
@@ -204,9 +221,12 @@ class Cursor(BaseCursor):
         self._check_ready("forward")
         if n <= 0:
             raise exceptions.InterfaceError("n must be greater than zero")
+        self._check_transaction()
         if self._portal is None or self._exhausted:
             return 0
-        status = await self._connection._run_script(f'MOVE FORWARD {n:d} "{self._portal.decode()}"', timeout)
+        connection = self._connection
+        move = connection._protocol.query if connection._rerouted else connection._run_script
+        status = await move(f'MOVE FORWARD {n:d} "{self._portal.decode()}"', timeout)
         moved = int(status.split()[-1])
         if moved < n:
             self._exhausted = True

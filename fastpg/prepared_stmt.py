@@ -22,16 +22,19 @@ if TYPE_CHECKING:
 class PreparedStatement:
     """A server-side prepared statement of one connection; made by :meth:`Connection.prepare`."""
 
-    __slots__ = ("__weakref__", "_closed", "_connection", "_last_status", "_query", "_releases", "_rows",
+    __slots__ = ("__weakref__", "_closed", "_connection", "_last_status", "_owned", "_query", "_releases", "_rows",
                  "_state")  # fmt: skip
 
-    def __init__(self, connection: Connection, query: str, state: StatementPlan, rows: type | ListSink) -> None:
+    def __init__(
+        self, connection: Connection, query: str, state: StatementPlan, rows: type | ListSink, owned: bool = True
+    ) -> None:
         self._connection = connection
         self._query = query
         self._state = state
         self._rows = rows  # what new_sink() takes
         self._last_status: bytes | None = None
         self._closed = False
+        self._owned = owned  # the server's statement ends with this object; else it is the cache's
         self._releases = connection._pool_release_ctr
 
     def get_name(self) -> str:
@@ -52,18 +55,12 @@ class PreparedStatement:
     def get_parameters(self) -> tuple[Type, ...]:
         """The type of each parameter."""
         self._check_open("get_parameters")
-        return tuple(describe_type(self._connection, oid) for oid in self._state.parameter_oids)
+        return self._connection._types_of(self._state.parameter_oids)
 
     def get_attributes(self) -> tuple[Attribute, ...]:
         """Name and type of each result column; empty when the statement returns no rows."""
         self._check_open("get_attributes")
-        plan = self._state.plan
-        if plan is None:
-            return ()
-        return tuple(
-            Attribute(name, describe_type(self._connection, column[3]))
-            for name, column in zip(plan.names, plan.columns, strict=True)
-        )
+        return self._connection._columns_of(self._state)
 
     async def fetch(self, *args: Any, timeout: float | None = None, row_factory: Any = None) -> list[Any]:
         """Run with these arguments; its rows. timeout in seconds.
@@ -136,10 +133,5 @@ class PreparedStatement:
         check_stale(type(self).__name__, method, self._connection, self._releases)
 
     def __del__(self) -> None:
-        if self._state.name and not self._closed:
+        if self._owned and self._state.name and not self._closed:
             self._connection._forget_statement(self._state.name)
-
-
-def describe_type(connection: Connection, oid: int) -> Type:
-    """A Type for an OID (kind: scalar, array, composite, range or multirange)."""
-    return Type(oid, *connection._registry.describe(oid))

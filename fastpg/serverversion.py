@@ -24,7 +24,7 @@ def split_server_version_string(version_string: str) -> ServerVersion:
     """
     match = version_regex.match(version_string)
     if match is None:
-        raise ValueError(f"cannot find a PostgreSQL version in {version_string!r}")
+        raise ValueError(f'Unable to parse Postgres version from "{version_string}"')
     major, minor, micro = (int(match[name] or 0) for name in ("major", "minor", "micro"))
     if major >= 10:
         minor, micro = 0, minor

@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from fastpg.codecs.codec import CodecHandle
 from fastpg.codecs.registry import Registry
 from fastpg.exceptions import InterfaceError
+from fastpg.introspection import type_infos
 from fastpg.serverversion import split_server_version_string
 from fastpg.types import ServerVersion
 
@@ -46,6 +48,18 @@ class ConnectionSettings:
     def remove_python_codec(self, typeoid: int, typename: str, typeschema: str) -> None:
         """Undo add_python_codec()."""
         self._codecs.reset(typeoid)
+
+    def get_data_codec(self, oid: int, format: int = 0, ignore_custom_codec: bool = False) -> CodecHandle | None:
+        """The codec for the values of a type, or None when nothing is known of the type."""
+        return self._codecs.lookup(oid)
+
+    def register_data_types(self, types: Iterable[Mapping[str, Any]]) -> None:
+        """Take in rows of introspection.INTRO_LOOKUP_TYPES, for all connections to the database."""
+        self._codecs.add_types(type_infos(types))
+
+    def clear_type_cache(self) -> None:
+        """Forget the codecs that were made for introspected types. Those of set_type_codec() stay."""
+        self._codecs.clear()
 
     @property
     def _codecs(self) -> Registry:

@@ -11,7 +11,8 @@ import asyncio
 import difflib
 import inspect
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -36,6 +37,15 @@ class Diary:
     def is_ours(self) -> bool:
         """Whether fastpg plays: for what the two call by different names."""
         return self.driver is fastpg
+
+    @asynccontextmanager
+    async def connected(self, **given: Any) -> AsyncIterator[Any]:
+        """A connection for a block of the scenario."""
+        con = await self.driver.connect(self.dsn, **given)
+        try:
+            yield con
+        finally:
+            con.terminate()
 
     def note(self, *what: Any) -> None:
         self.entries.append(plain(" ".join(map(str, what))))
@@ -63,6 +73,16 @@ class Diary:
     def _on_report(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         self.reported.append(repr(context.get("exception")))
 
+    def try_now(self, label: str, call: Callable[[], Any]) -> Any:
+        """attempt() for what is not asynchronous."""
+        try:
+            result = call()
+        except Exception as error:
+            self.note(label, "raised", told(error))
+            return None
+        self.note(label, "gave", described(result))
+        return result
+
     async def attempt(self, label: str, call: Callable[[], Any]) -> Any:
         """Call it, await what it gives; write down the result, or the exception with all that it says."""
         try:
@@ -84,6 +104,7 @@ def plain(text: str) -> str:
     """Without the driver's name and addresses of objects."""
     text = text.replace("asyncpg", "fastpg").replace(",got ", ", got ")
     text = re.sub(r"(object at )?0x[0-9a-f]+", "0x", text)
+    text = re.sub(r"pg_temp_[0-9]+", "pg_temp_N", text)
     return re.sub(r"_(stmt|savepoint|portal|cursor)_[0-9a-f]+__", r"_\1_N__", text)
 
 
@@ -111,16 +132,19 @@ def told(error: BaseException) -> str:
     lines.append("of " + ", ".join(base for base in bases if base not in OWN))
     if error.args != (str(error),):
         lines.append(f"args {error.args!r}")
+    query = vars(error).get("query")
     for name, value in sorted(vars(error).items()):
         # In which message a statement came, and so where the server was when it failed, is no matter of the program.
         carried = value in ("exec_simple_query", "exec_parse_message", "exec_bind_message", "exec_execute_message")
         if carried or (name == "server_source_line" and getattr(error, "server_source_filename", "") == "postgres.c"):
             continue
+        if name in ("query", "position") and (not query or query.startswith("COPY ")):
+            continue  # asyncpg does not tell the text of a COPY, which is the driver's own
         if value is not None and name not in ("fastpg", "__notes__"):
             lines.append(f"{name} = {POOLER_HINT.sub('(on poolers)', value) if name == 'hint' else value!r}")
     if getattr(error, "sqlstate", None):
         lines.append(f"SQLSTATE {error.sqlstate}")  # type: ignore[attr-defined]
-    if error.__cause__ is not None:
+    if error.__cause__ is not None and not isinstance(error, asyncio.TimeoutError):
         lines.append(f"because of {type(error.__cause__).__name__}: {error.__cause__}")
     return "\n    ".join(lines)
 

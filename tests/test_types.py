@@ -168,7 +168,7 @@ def test_uuid_is_a_uuid(made: UUID) -> None:
 
 @pytest.mark.parametrize("bad", ["zz", "0" * 31 + "z", "0" * 31 + " ", "0" * 33, "{" + "0" * 32 + "}", b"1", ""])
 def test_bad_uuid(bad: str | bytes) -> None:
-    with pytest.raises(ValueError, match="UUID"):
+    with pytest.raises(ValueError, match="UUID|16 bytes"):
         UUID(bad)
 
 

@@ -125,7 +125,6 @@ def test_enumerations() -> None:
     assert connect_utils.SSLMode.parse(connect_utils.SSLMode.prefer) is connect_utils.SSLMode.prefer
     with pytest.raises(AttributeError):
         connect_utils.SSLMode.parse("x")
-    assert f"{connect_utils.SessionAttribute.read_only}" == "read-only"
 
 
 async def test_enumerations_as_arguments(dsn: str) -> None:

@@ -40,7 +40,7 @@ class UUID(uuid.UUID):
         if isinstance(inp, (bytes, bytearray, memoryview)):
             raw = bytes(inp)
             if len(raw) != 16:
-                raise ValueError(f"invalid UUID {inp!r}: need 16 bytes, got {len(raw)}")
+                raise ValueError(f"16 bytes were expected, got {len(raw)}")
         elif isinstance(inp, str):
             raw = parse_text(inp)
         else:

@@ -68,7 +68,7 @@ class BitString:
         """
         _check_bit_order(bitorder)
         if length < 0:
-            raise ValueError("length must not be negative")
+            raise ValueError("length argument must be non-negative")
         if x < 0:
             if not signed:
                 raise OverflowError("can't convert negative int to unsigned")

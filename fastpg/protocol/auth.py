@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 PROTOCOL_3_0 = 0x00030000
 PROTOCOL_3_2 = 0x00030002
-METHODS = {2: "Kerberos V5", 3: "password", 5: "md5", 7: "gss", 9: "sspi", 10: "sasl"}
+METHODS = {2: "'kerberosv5'", 3: "password", 5: "md5", 7: "gss", 9: "sspi", 10: "sasl"}
 
 
 class Deferred:
@@ -324,7 +324,8 @@ class Handshake:
             )
         if not plus and "SCRAM-SHA-256" not in offered:
             raise InterfaceError(
-                f"unsupported SASL Authentication methods requested by the server: {', '.join(offered)}"
+                f"unsupported SASL Authentication methods requested by the server: "
+                f"{', '.join(offered)!r}"
             )
         if "SCRAM-SHA-256-PLUS" in offered and not self._tls:
             raise ProtocolError("the server offers SCRAM-SHA-256-PLUS over a connection without TLS")

@@ -4,6 +4,7 @@
 # expect raises ProtocolError and the connection is closed. May import: wire, codec, frontend, backend, row, exceptions.
 
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
+from cpython.sequence cimport PySequence_Check
 from libc.string cimport memcmp
 
 from fastpg.codecs.codec cimport Codec, CodecHandle
@@ -512,9 +513,7 @@ cdef class ExecuteMany(Operation):
 
 
 cdef int check_sequence(object args, Py_ssize_t element) except -1:
-    if isinstance(args, (tuple, list)):
-        return 0
-    if isinstance(args, (str, bytes)) or not hasattr(args, "__len__") or not hasattr(args, "__getitem__"):
+    if not PySequence_Check(args):      # a dict or a set is none
         raise DataError(f"invalid input in executemany() argument sequence element #{element}: "
                         f"expected a sequence, got {type(args).__name__}")
     return 0

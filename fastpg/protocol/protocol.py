@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from fastpg._encodings import ENCODINGS as ENCODINGS_MAP
+from fastpg._encodings import ENCODINGS
 from fastpg._hooks import PreparedStatementState, Protocol
 from fastpg.codecs._oids import NAMES
 from fastpg.codecs.codec import builtin_handle
@@ -27,6 +27,9 @@ __all__ = (
     "Record",
     "RecordDescriptor",
 )
+
+ENCODINGS_MAP: Final = {**ENCODINGS, "unicode": "utf_8"}
+"""Python's names of PostgreSQL's client encodings."""
 
 NO_TIMEOUT: Final = object()
 """What tells "no timeout was given" from None."""

@@ -78,7 +78,10 @@ cdef class ValueSink(RowSink):
                 if names[index] == self.column:
                     return index
             raise KeyError(self.column)
-        index = self.column
+        try:
+            index = self.column
+        except TypeError:
+            raise KeyError(self.column) from None
         if index < 0:
             index += self.plan.count
         if index < 0 or index >= self.plan.count:

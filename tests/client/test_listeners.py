@@ -15,6 +15,7 @@ import pytest_asyncio
 
 import fastpg
 from tests import messages as m
+from tests.contract import covers
 from tests.fakeserver import FIN, STALL, FakeServer, message, packet
 from tests.sidebyside import Diary, compare
 
@@ -59,6 +60,7 @@ class Complaints(list[BaseException]):
         asyncio.get_running_loop().set_exception_handler(lambda loop, context: self.append(context["exception"]))
 
 
+@covers("Connection: listeners", "Connection: log listeners")
 async def test_like_asyncpg(dsn: str) -> None:
     async def scenario(diary: Diary) -> None:
         con, other = await diary.driver.connect(diary.dsn), await diary.driver.connect(diary.dsn)

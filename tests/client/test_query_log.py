@@ -12,6 +12,7 @@ import pytest_asyncio
 
 import fastpg
 from fastpg.connection import LoggedQuery
+from tests.contract import covers
 from tests.sidebyside import Diary, compare
 
 
@@ -23,6 +24,7 @@ async def con(dsn: str) -> AsyncIterator[fastpg.Connection]:
     await asyncio.sleep(0)
 
 
+@covers("Connection: query loggers")
 async def test_like_asyncpg(dsn: str) -> None:
     async def scenario(diary: Diary) -> None:
         con = await diary.driver.connect(diary.dsn, command_timeout=9)

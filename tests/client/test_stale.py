@@ -7,6 +7,7 @@ import asyncio
 from typing import Any
 
 import fastpg
+from tests.contract import covers
 from tests.sidebyside import Diary, compare
 
 
@@ -53,6 +54,7 @@ async def call_all(diary: Diary, con: Any) -> None:
         await diary.attempt(name, lambda name=name, args=args: getattr(con, name)(*args))
 
 
+@covers("stale objects", "busy: after close")
 async def test_closed(dsn: str) -> None:
     async def scenario(diary: Diary) -> None:
         con = await diary.driver.connect(diary.dsn)
@@ -66,6 +68,7 @@ async def test_closed(dsn: str) -> None:
     assert not diary.reported
 
 
+@covers("stale objects", "Pool: proxies")
 async def test_released(dsn: str) -> None:
     async def scenario(diary: Diary) -> None:
         async with diary.driver.create_pool(diary.dsn, min_size=1, max_size=1) as pool:
@@ -122,6 +125,7 @@ def shape(plan: Any) -> Any:
     return [shape(part) for part in plan] if isinstance(plan, list) else plan
 
 
+@covers("PreparedStatement")
 async def test_explain(dsn: str) -> None:
     async def scenario(diary: Diary) -> None:
         con = await diary.driver.connect(diary.dsn)
@@ -154,6 +158,7 @@ async def test_explain(dsn: str) -> None:
     await compare(dsn, scenario)
 
 
+@covers("ConnectionSettings", "Connection: what the server is")
 async def test_the_connection_tells(dsn: str) -> None:
     async def scenario(diary: Diary) -> None:
         con = await diary.driver.connect(diary.dsn)

@@ -28,9 +28,10 @@ def marks(name: str) -> set[str]:
     return found
 
 
-@pytest.mark.xfail(reason="the scenarios are being written")
+@pytest.mark.xfail(reason="the scenarios are being written", strict=False)
 def test_every_row_has_a_scenario() -> None:
-    missing = [row for row, difference in ROWS.items() if difference is None and row not in marks("covers")]
+    covered = marks("covers")
+    missing = [row for row, difference in ROWS.items() if difference is None and row not in covered]
     assert not missing, "\n".join(["no scenario covers:", *missing])
 
 
@@ -39,7 +40,7 @@ def test_rows_without_a_scenario_are_explained() -> None:
         assert difference is None or difference in DIFFERENCES, row
 
 
-@pytest.mark.xfail(reason="the scenarios are being written")
+@pytest.mark.xfail(reason="the scenarios are being written", strict=False)
 def test_every_difference_is_tested() -> None:
     missing = sorted(DIFFERENCES - marks("differs"))
     assert not missing, "\n".join(["no test asserts both sides of:", *missing])

@@ -9,6 +9,7 @@ import warnings
 from typing import Any
 
 import fastpg
+from tests.contract import covers
 from tests.sidebyside import Diary, compare
 
 
@@ -57,6 +58,7 @@ async def test_what_counts_as_a_query(dsn: str) -> None:
     await compare(dsn, scenario)
 
 
+@covers("pool: max_queries")
 async def test_max_queries(dsn: str) -> None:
     async def scenario(diary: Diary) -> None:
         async def execute(con: Any) -> None:
@@ -85,6 +87,7 @@ async def test_max_queries(dsn: str) -> None:
     await compare(dsn, scenario)
 
 
+@covers("Pool: terminate, expire, sizes", "pool: expire_connections")
 async def test_set_connect_args(dsn: str) -> None:
     """New connections have the new parameters; old ones go when they expire, at their next use or release."""
 
@@ -135,6 +138,7 @@ async def test_set_connect_args(dsn: str) -> None:
     assert "['one', 'two']" in diary.entries
 
 
+@covers("pool: idle timer")
 async def test_idle_connections_end(dsn: str) -> None:
     async def scenario(diary: Diary) -> None:
         for low in (0, 1):
@@ -162,6 +166,7 @@ async def test_idle_connections_end(dsn: str) -> None:
     await compare(dsn, scenario)
 
 
+@covers("Pool: errors")
 async def test_a_pool_that_is_not_open(dsn: str) -> None:
     async def scenario(diary: Diary) -> None:
         for state in ("new", "closed"):
@@ -179,6 +184,7 @@ async def test_a_pool_that_is_not_open(dsn: str) -> None:
     await compare(dsn, scenario)
 
 
+@covers("pool: unclosed connections")
 async def test_forgotten_pools(dsn: str) -> None:
     """Nobody holds them but the loop: their connections say that nobody has closed them, and are closed."""
     for lent in (False, True):
