@@ -163,6 +163,7 @@ async def test_cached_statements(dsn: str) -> None:
             await con.execute("ALTER TABLE t ADD c int DEFAULT 3")
             transaction = con.transaction()
             await transaction.start()
+            await con.execute("SELECT 1")  # a transaction that has done nothing yet prepares again
             await diary.attempt("in a transaction", lambda: con.fetch(query))
             diary.state("in a transaction", con)
             await transaction.rollback()
