@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT
-import asyncio
 from collections.abc import Iterable, Sequence
 from types import TracebackType
 from typing import Any
+
+from fastpg.reply import Reply
 
 class Pipeline:
     atomic: bool
@@ -11,21 +12,21 @@ class Pipeline:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool: ...
-    def execute(self, query: str, *args: Any, timeout: float | None = None) -> asyncio.Future[str]: ...
+    def execute(self, query: str, *args: Any, timeout: float | None = None) -> Reply[str]: ...
     def fetch(
         self, query: str, *args: Any, timeout: float | None = None, record_class: type | None = None,
         row_factory: Any = None,
-    ) -> asyncio.Future[list[Any]]: ...
+    ) -> Reply[list[Any]]: ...
     def fetchrow(
         self, query: str, *args: Any, timeout: float | None = None, record_class: type | None = None,
         row_factory: Any = None,
-    ) -> asyncio.Future[Any]: ...
+    ) -> Reply[Any]: ...
     def fetchval(
         self, query: str, *args: Any, column: int | str = 0, timeout: float | None = None
-    ) -> asyncio.Future[Any]: ...
+    ) -> Reply[Any]: ...
     def executemany(
         self, command: str, args: Iterable[Sequence[Any]], *, timeout: float | None = None
-    ) -> asyncio.Future[None]: ...
+    ) -> Reply[None]: ...
     def fetchmany(
         self,
         query: str,
@@ -34,4 +35,4 @@ class Pipeline:
         timeout: float | None = None,
         record_class: type | None = None,
         row_factory: Any = None,
-    ) -> asyncio.Future[list[Any]]: ...
+    ) -> Reply[list[Any]]: ...

@@ -10,16 +10,21 @@ from collections import deque
 
 from libc.stdint cimport uint32_t
 
+from fastpg.batch cimport Batch, Item, Piped
 from fastpg.client cimport Client
-from fastpg.protocol.batch cimport Batch, FirstRow, Item, Piped
-from fastpg.protocol.operation cimport ExecuteMany, Operation, StatementPlan
+from fastpg.protocol.operation cimport (
+    SHAPE_FIRST, SHAPE_SINK, SHAPE_STATUS, ExecuteMany, Operation, StatementPlan,
+)
 from fastpg.protocol.row cimport RowSink
+from fastpg.reply cimport REPLY_ERROR, REPLY_PENDING, Reply
+from fastpg.sinks.record cimport ValueSink
 
 from fastpg.codecs._unknown import UnknownTypeError
 from fastpg.exceptions import (
     InterfaceError, NotExecutedError, PostgresError, UnsupportedClientFeatureError, annotate,
 )
-from fastpg.sinks.record import ValueSink
+
+cdef RowSink NOTHING = RowSink()
 
 cdef enum:
     NEW = 0
@@ -41,13 +46,14 @@ cdef class Call:
     cdef object args
     cdef object elements
     cdef RowSink sink
+    cdef int shape              # SHAPE_*
     cdef uint32_t limit
     cdef double deadline        # loop time, 0 for none
-    cdef object waiter
+    cdef Reply reply
 
 
 cdef class Pipeline:
-    """``async with connection.pipeline() as p:`` - the methods send at once and return a Future of the result.
+    """``async with connection.pipeline() as p:`` - the methods send at once and return a Reply.
 
     See :meth:`fastpg.Connection.pipeline`; for the arguments, the methods of Connection.
     """
@@ -61,7 +67,7 @@ cdef class Pipeline:
     cdef int state
     cdef dict plans             # query -> StatementPlan, of what has been used here
     cdef dict names             # query -> name, of what was described inside a batch
-    cdef list results           # the Future of each call
+    cdef list results           # the Reply to each call
     cdef object waiting         # Calls, or Items of a batch that is not open yet
     cdef object driver          # the task that describes new statements, or None
     cdef object tasks           # those that introspect types of records
@@ -100,27 +106,27 @@ cdef class Pipeline:
 
     def execute(self, str query not None, *args, timeout=None):
         """Run one statement: the Future of its status."""
-        return self.add(query, args, None, None, 0, timeout)
+        return self.add(query, args, None, None, SHAPE_STATUS, 0, timeout)
 
     def fetch(self, str query not None, *args, timeout=None, record_class=None, row_factory=None):
         """The Future of all rows."""
-        return self.add(query, args, None, self.sink(record_class, row_factory), 0, timeout)
+        return self.add(query, args, None, self.sink(record_class, row_factory), SHAPE_SINK, 0, timeout)
 
     def fetchrow(self, str query not None, *args, timeout=None, record_class=None, row_factory=None):
         """The Future of the first row, or of None."""
-        return self.add(query, args, None, FirstRow(self.sink(record_class, row_factory)), 1, timeout)
+        return self.add(query, args, None, self.sink(record_class, row_factory), SHAPE_FIRST, 1, timeout)
 
     def fetchval(self, str query not None, *args, column=0, timeout=None):
         """The Future of one value of the first row, or of None."""
-        return self.add(query, args, None, ValueSink(column), 1, timeout)
+        return self.add(query, args, None, ValueSink.make(column), SHAPE_SINK, 1, timeout)
 
     def executemany(self, str command not None, args, *, timeout=None):
         """Run a command once for each element of args: the Future of None."""
-        return self.add(command, None, args, RowSink(), 0, timeout)
+        return self.add(command, None, args, RowSink(), SHAPE_SINK, 0, timeout)
 
     def fetchmany(self, str query not None, args, *, timeout=None, record_class=None, row_factory=None):
         """Run a query once for each element of args: the Future of all rows."""
-        return self.add(query, None, args, self.sink(record_class, row_factory), 0, timeout)
+        return self.add(query, None, args, self.sink(record_class, row_factory), SHAPE_SINK, 0, timeout)
 
     def __getattr__(self, name):
         if name in REFUSED:
@@ -136,30 +142,32 @@ cdef class Pipeline:
 
     # ------------------------------------------------------------------- calling
 
-    cdef object add(self, str query, object args, object elements, RowSink sink, uint32_t limit, object timeout):
+    cdef Reply add(self, str query, object args, object elements, RowSink sink, int shape, uint32_t limit,
+                   object timeout):
+        cdef StatementPlan plan
+        cdef Reply reply
         cdef double left = -1
         if self.state != OPEN:
             raise InterfaceError("the pipeline is not open: use it inside its async with block")
         self.client.check()
         if timeout is not None or self.timed:
             left = self.limit(timeout)
-        waiter = self.create_future()
         if elements is not None:
             elements = iter(elements)
         if self.atomic:
-            self.add_item(Item(query, self.known(query), args, elements, sink, limit, waiter))
-        elif self.driver is None and self.client.cancelling is None:
-            plan = self.plans.get(query)
-            if plan is None:
+            reply = self.add_item(query, args, elements, sink, shape, limit)
+        else:
+            reply = Reply.__new__(Reply)
+            reply.loop = self.client.loop
+            plan = None
+            if self.driver is None and self.client.cancelling is None:
                 plan = self.known(query)
             if plan is not None:
-                self.send(plan, args, elements, sink, limit, left, waiter)
+                self.send(plan, args, elements, sink, shape, limit, left, reply)
             else:
-                self.later(query, args, elements, sink, limit, left, waiter)
-        else:
-            self.later(query, args, elements, sink, limit, left, waiter)
-        self.results.append(waiter)
-        return waiter
+                self.later(query, args, elements, sink, shape, limit, left, reply)
+        self.results.append(reply)
+        return reply
 
     cdef double limit(self, object timeout) except? -2:
         # Seconds for one statement. In an atomic pipeline there is one limit, that of the whole.
@@ -181,32 +189,42 @@ cdef class Pipeline:
                 self.plans[query] = plan
         return plan
 
-    cdef int send(self, StatementPlan plan, object args, object elements, RowSink sink, uint32_t limit, double left,
-                  object waiter) except -1:
+    cdef int send(self, StatementPlan plan, object args, object elements, RowSink sink, int shape, uint32_t limit,
+                  double left, Reply reply) except -1:
         cdef Operation op
+        cdef Piped piped
         if elements is None:
-            op = Piped.make(plan, args, sink, limit, waiter, self.mend)
+            op = piped = Piped.__new__(Piped)
+            piped.statement = plan
+            piped.query = plan.query
+            piped.args = args
+            piped.sink = NOTHING if sink is None else sink
+            piped.shape = shape
+            piped.limit = limit
+            piped.waiter = reply
+            piped.mend = self.mend
         else:
-            op = ExecuteMany(plan, elements, sink, waiter)
+            op = ExecuteMany(plan, elements, sink, reply)
         try:
             self.client.queue(op, left)
         except Exception as error:
-            if not waiter.done():
-                waiter.set_exception(error)
+            if reply.state == REPLY_PENDING:
+                reply.settle(REPLY_ERROR, error)
             return 0
         self.client.queries_count += 1
         return 0
 
-    cdef int later(self, str query, object args, object elements, RowSink sink, uint32_t limit, double left,
-                   object waiter) except -1:
+    cdef int later(self, str query, object args, object elements, RowSink sink, int shape, uint32_t limit, double left,
+                   Reply reply) except -1:
         cdef Call call = Call.__new__(Call)
         call.query = query
         call.args = args
         call.elements = elements
         call.sink = sink
+        call.shape = shape
         call.limit = limit
         call.deadline = self.client.loop.time() + left if left >= 0 else 0
-        call.waiter = waiter
+        call.reply = reply
         self.waiting.append(call)
         if self.driver is None:
             self.driver = self.client.loop.create_task(self.drive())
@@ -219,15 +237,15 @@ cdef class Pipeline:
         if error is None:
             error = InterfaceError("the pipeline was interrupted")
         while self.waiting:
-            self.refuse((<Call>self.waiting.popleft()).waiter, error)
+            self.refuse((<Call>self.waiting.popleft()).reply, error)
 
-    cdef int refuse(self, object waiter, object error) except -1:
+    cdef int refuse(self, Reply reply, object error) except -1:
         # Of what was never sent.
-        if not waiter.done():
+        if reply.state == REPLY_PENDING:
             refused = NotExecutedError(f"not executed: {error}")
             refused.__cause__ = error
-            waiter.set_exception(annotate(refused, phase="query", bytes_sent=False, outcome="not_sent",
-                                          backend_pid=self.client.session.backend_pid))
+            reply.settle(REPLY_ERROR, annotate(refused, phase="query", bytes_sent=False, outcome="not_sent",
+                                               backend_pid=self.client.session.backend_pid))
         return 0
 
     # ------------------------------------------------------------- new statements
@@ -251,20 +269,20 @@ cdef class Pipeline:
                 except asyncio.CancelledError:
                     raise
                 except Exception as error:
-                    if not call.waiter.done():
-                        call.waiter.set_exception(error)
+                    if call.reply.state == REPLY_PENDING:
+                        call.reply.settle(REPLY_ERROR, error)
                     self.waiting.popleft()
                     continue
                 self.waiting.popleft()
-                if call.waiter.done():
+                if call.reply.state != REPLY_PENDING:
                     continue        # its task was cancelled, or it was given up
                 left = -1.0
                 if call.deadline:
                     left = call.deadline - self.client.loop.time()
                     if left <= 0:
-                        call.waiter.set_exception(self.connection._not_sent(asyncio.TimeoutError()))
+                        call.reply.settle(REPLY_ERROR, self.connection._not_sent(asyncio.TimeoutError()))
                         continue
-                self.send(plan, call.args, call.elements, call.sink, call.limit, left, call.waiter)
+                self.send(plan, call.args, call.elements, call.sink, call.shape, call.limit, left, call.reply)
         finally:
             for name, asked, _ in ahead.values():
                 self.connection._forget_statement(name.encode())
@@ -303,15 +321,24 @@ cdef class Pipeline:
 
     # --------------------------------------------------------------------- atomic
 
-    cdef int add_item(self, Item item) except -1:
+    cdef Item add_item(self, str query, object args, object elements, RowSink sink, int shape, uint32_t limit):
+        cdef Item item = Item.__new__(Item)
+        item.loop = self.client.loop
+        item.query = query
+        item.statement = self.known(query)
+        item.args = args
+        item.elements = elements
+        item.sink = sink
+        item.shape = shape
+        item.limit = limit
         if self.batch is not None:
-            self.batch.add(item)
+            self.batch.append(item)
         else:
             self.waiting.append(item)
         if not self.turn_scheduled:
             self.turn_scheduled = True
             self.client.schedule(self.on_turn)
-        return 0
+        return item
 
     def on_turn(self):
         # Somebody awaits inside the block: what there is goes to the server, and its results are wanted.
@@ -330,7 +357,7 @@ cdef class Pipeline:
         error = None if task.cancelled() else task.exception()
         if error is not None or task.cancelled():
             while self.waiting:
-                self.refuse((<Item>self.waiting.popleft()).waiter, error or InterfaceError("interrupted"))
+                self.refuse(self.waiting.popleft(), error or InterfaceError("interrupted"))
 
     async def open_batch(self):
         cdef Item item
@@ -358,7 +385,7 @@ cdef class Pipeline:
             item = self.waiting.popleft()
             if item.statement is None:
                 item.statement = self.known(item.query)
-            self.batch.add(item)
+            self.batch.append(item)
         if self.state == OPEN:
             self.batch.flush()
         else:
@@ -385,17 +412,17 @@ cdef class Pipeline:
 
     # --------------------------------------------------------------------- errors
 
-    def take_over(self, waiter, error, sink):
-        """Whether the waiter gets its result from here: the types of a record in it have to be found first."""
+    def take_over(self, Reply reply not None, error, first):
+        """Whether the reply gets its result from here: the types of a record in it have to be found first."""
         if isinstance(error, UnknownTypeError):
-            if waiter is None or waiter.done():
+            if reply.state != REPLY_PENDING:
                 return False
             if self.atomic and self.state == OPEN:
-                waiter.set_exception(UnsupportedClientFeatureError(
+                reply.settle(REPLY_ERROR, UnsupportedClientFeatureError(
                     "a record in the result has types that are not known yet, and nothing can be asked inside an "
                     "atomic pipeline: await it after the block"))
                 return True
-            task = self.client.loop.create_task(self.resume(waiter, error, isinstance(sink, FirstRow)))
+            task = self.client.loop.create_task(self.resume(reply, error, first))
             self.tasks.add(task)
             task.add_done_callback(self.tasks.discard)
             return True
@@ -405,17 +432,17 @@ cdef class Pipeline:
                 self.plans.clear()
         return False
 
-    async def resume(self, waiter, error, first):
+    async def resume(self, Reply reply, error, first):
         try:
             value = await self.connection._resume(error, None)
         except BaseException as failure:
-            if not waiter.done():
-                waiter.set_exception(failure)
+            if reply.state == REPLY_PENDING:
+                reply.settle(REPLY_ERROR, failure)
             if not isinstance(failure, Exception):
                 raise
             return
-        if not waiter.done():
-            waiter.set_result((value[0] if value else None) if first else value)
+        if reply.state == REPLY_PENDING:
+            reply.set_result((value[0] if value else None) if first else value)
 
     # -------------------------------------------------------------------- leaving
 
@@ -442,6 +469,9 @@ cdef class Pipeline:
             for name in self.names.values():
                 self.connection._forget_statement(name)
             failure = self.first_failure()
+            # What is left would hold itself in cycles until the garbage collector comes.
+            self.mend = self.batch = self.batch_done = None
+            self.results = []
         if error is None and failure is not None:
             raise failure
         return False
@@ -483,7 +513,7 @@ cdef class Pipeline:
             self.driver.cancel()
         while self.waiting:
             call = self.waiting.popleft()
-            self.refuse((<Call>call).waiter if isinstance(call, Call) else (<Item>call).waiter, error)
+            self.refuse((<Call>call).reply if isinstance(call, Call) else call, error)
         if self.batch is not None:
             self.batch.give_up(NotExecutedError(f"not executed: {type(error).__name__} inside the pipeline"))
             if not running:
@@ -493,14 +523,14 @@ cdef class Pipeline:
 
     cdef object first_failure(self):
         # Of those that nobody has looked at; the others are marked as looked at, too.
+        cdef Reply reply
         first = None
-        for waiter in self.results:
-            if not waiter.done():
-                self.refuse(waiter, InterfaceError("the pipeline has ended"))
-                waiter.exception()
+        for reply in self.results:
+            if reply.state == REPLY_PENDING:
+                self.refuse(reply, InterfaceError("the pipeline has ended"))
                 continue
-            if not waiter.cancelled() and waiter._log_traceback:
-                error = waiter.exception()
+            if reply.state == REPLY_ERROR and not reply.looked:
+                error = reply.outcome
                 if first is None or isinstance(first, NotExecutedError) and first.__cause__ is error:
                     first = error
         if self.batch_done is not None and self.batch_done.done() and not self.batch_done.cancelled():

@@ -68,8 +68,10 @@ LAYERS: dict[str, list[str]] = {
     "fastpg._*": [*BASE, *PARAMETERS, "fastpg._*", "fastpg.protocol.auth", "fastpg.protocol.session", "fastpg.client"],
     "fastpg.connect": [*BASE, *PARAMETERS, "fastpg._*", "fastpg.protocol*", "fastpg.client", "fastpg.codecs*",
                        "fastpg.connection", "fastpg.settings"],
-    "fastpg.pipeline": ["fastpg.client", "fastpg.protocol.batch", "fastpg.protocol.operation", "fastpg.protocol.row",
-                        "fastpg.codecs._unknown", "fastpg.exceptions*", "fastpg.sinks.record"],
+    "fastpg.reply": [],
+    "fastpg.batch": ["fastpg.reply", "fastpg.protocol", "fastpg.protocol.*", "fastpg.wire", "fastpg.exceptions*"],
+    "fastpg.pipeline": ["fastpg.reply", "fastpg.batch", "fastpg.client", "fastpg.protocol.operation",
+                        "fastpg.protocol.row", "fastpg.codecs._unknown", "fastpg.exceptions*", "fastpg.sinks.record"],
     # The API: all of the above.
     "fastpg.*": ["*"],
 }  # fmt: skip

@@ -79,7 +79,7 @@ async def test_the_methods_of_a_connection(connection: fastpg.Connection, atomic
         async with connection.pipeline(atomic=atomic) as p:
             results = [getattr(p, name)(*args, **given) for name, args, given in calls]
         assert [await result for result in results] == expected
-        assert all(result.done() and isinstance(result, asyncio.Future) for result in results)
+        assert all(result.done() and asyncio.isfuture(result) for result in results)
     assert not connection.is_in_transaction()
 
 

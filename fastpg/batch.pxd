@@ -5,37 +5,30 @@ from libc.stdint cimport uint32_t
 
 from fastpg.protocol.operation cimport Execute, Operation, StatementPlan
 from fastpg.protocol.row cimport RowSink
+from fastpg.reply cimport Reply
 from fastpg.wire cimport Out
 
 
 cdef class Piped(Execute):
     """A statement of a pipeline, with a Sync of its own."""
-    cdef bint status_wanted         # the result is the status, not the sink's
-    cdef object mend                # callable (waiter, error, sink) -> whether it will tell the waiter itself
-
-    @staticmethod
-    cdef Piped make(StatementPlan statement, object args, RowSink sink, uint32_t limit, object waiter, object mend)
+    cdef object mend                # callable (reply, error, first) -> whether it will tell the reply itself
 
 
-cdef class FirstRow(RowSink):
-    """The first row of another sink's list, or None."""
-    cdef RowSink inner
-
-
-cdef class Item:
-    """One statement of a Batch."""
+cdef class Item(Reply):
+    """One statement of a Batch, and the reply to it."""
     cdef readonly str query
     cdef StatementPlan statement    # None until the server has described it
     cdef object args                # of one execution; None: see elements
     cdef object elements            # iterator of the arguments of many executions
     cdef RowSink sink               # None: the result is the status
+    cdef int shape                  # SHAPE_*
     cdef uint32_t limit
-    cdef object waiter
+    cdef bint told
     cdef Py_ssize_t sent            # executions written
     cdef Py_ssize_t ended           # executions whose end the server has told
     cdef bint complete              # all of them are written
     cdef bytes status
-    cdef object result
+    cdef object value
     cdef object error               # its result could not be read
 
     cdef int conclude(self) except -1
@@ -59,6 +52,7 @@ cdef class Batch(Operation):
     cdef bint spoilt                # it ends with a message that must fail
     cdef tuple oids
 
+    cdef int append(self, Item item) except -1
     cdef int write_item(self, Item item, Out *out) except -1
     cdef int spoil(self, object error) except -1
     cdef int described(self, object columns) except -1

@@ -1,15 +1,14 @@
 # SPDX-License-Identifier: MIT
-# What pipelines are made of: statements under one Sync (Batch), and single ones whose result is the status or the first
-# row. The server throws away whatever follows an error until Sync; nothing of a batch stays then.
-# May import: frontend, backend, operation, row, exceptions.
+# What pipelines are made of: statements under one Sync (Batch), and single ones. The server throws away what follows an
+# error until Sync; nothing of a batch stays then. May import: reply, frontend, backend, operation, row, exceptions.
 
-from libc.stdint cimport uint8_t, uint32_t
+from libc.stdint cimport uint8_t
 
 from fastpg.protocol cimport backend
 from fastpg.protocol.backend cimport expect_empty
 from fastpg.protocol.frontend cimport write_describe, write_execute, write_flush, write_parse, write_sync
-from fastpg.protocol.operation cimport FILL_DONE, FILL_MORE, FILL_WAIT, PHASE_DONE, Execute, StatementPlan
-from fastpg.protocol.row cimport RowPlan, RowSink
+from fastpg.protocol.operation cimport FILL_DONE, FILL_MORE, FILL_WAIT, PHASE_DONE, SHAPE_FIRST, Execute
+from fastpg.reply cimport REPLY_ERROR, REPLY_PENDING, REPLY_RESULT, Reply
 from fastpg.wire cimport Out
 
 from fastpg.exceptions import DataError, NotExecutedError, ProtocolError, annotate
@@ -18,93 +17,55 @@ cdef enum:
     HIGH_WATER = 256 * 1024
 
 
-cdef RowSink NOTHING = RowSink()
-
-
 cdef class Piped(Execute):
-    """Bind, Execute, Sync. sink None: the result is the status ('' when there is none)."""
+    """Bind, Execute, Sync."""
 
-    @staticmethod
-    cdef Piped make(StatementPlan statement, object args, RowSink sink, uint32_t limit, object waiter, object mend):
-        cdef Piped self = Piped.__new__(Piped)
-        self.statement = statement
-        self.query = statement.query
-        self.args = args
-        self.sink = NOTHING if sink is None else sink
-        self.status_wanted = sink is None
-        self.limit = limit
-        self.waiter = waiter
-        self.mend = mend
-        return self
-
-    cdef int on_ready(self) except -1:
-        if self.error is None and not self.discard and self.answered:
-            if self.status_wanted:
-                self.result = self.status.decode() if self.status is not None else ""
-            else:
-                try:
-                    self.result = self.sink.finish()
-                except Exception as error:
-                    self.error = error
-        elif self.error is None and not self.answered:
-            return Execute.on_ready(self)
-        if self.error is not None and not self.discard and self.mend(self.waiter, self.error, self.sink):
-            self.waiter = None
-        return self.deliver()
+    cdef int deliver(self) except -1:
+        # The waiter is a Reply, or the Future of a wait for the end of what nobody wants any more.
+        cdef Reply reply
+        if type(self.waiter) is not Reply:
+            return Execute.deliver(self)
+        reply = self.waiter
+        self.waiter = None
+        self.phase = PHASE_DONE
+        if reply.state != REPLY_PENDING:
+            return 0
+        if self.error is None:
+            return reply.settle(REPLY_RESULT, self.result)
+        annotate_once(self.error)
+        if not self.mend(reply, self.error, self.shape == SHAPE_FIRST):
+            reply.settle(REPLY_ERROR, self.error)
+        return 0
 
 
-cdef class FirstRow(RowSink):
-    """The first row of the sink's list, or None."""
-
-    def __init__(self, RowSink inner not None):
-        self.inner = inner
-
-    def again(self):
-        """A fresh sink of the same kind, for a second try."""
-        return FirstRow(self.inner.again())
-
-    cdef int begin(self, RowPlan plan) except -1:
-        return self.inner.begin(plan)
-
-    cdef int rows(self, const char *p, const char *end) except -1:
-        return self.inner.rows(p, end)
-
-    cdef object finish(self):
-        rows = self.inner.finish()
-        return rows[0] if rows else None
-
-    cdef int abort(self, object error) except -1:
-        return self.inner.abort(error)
+cdef int annotate_once(object error) except -1:
+    if getattr(error, "fastpg", None) is None:
+        # The server has done its part, reading the answer failed.
+        annotate(error, phase="query", bytes_sent=True, outcome="unknown")
+    return 0
 
 
-cdef class Item:
-    """One statement of a batch: `args` of one execution, or an iterable `elements` of many. sink None: the status."""
-
-    def __init__(self, str query, StatementPlan statement, args, elements, RowSink sink, limit, waiter):
-        self.query = query
-        self.statement = statement
-        self.args = args
-        self.elements = None if elements is None else iter(elements)
-        self.sink = sink
-        self.limit = limit
-        self.waiter = waiter
+cdef class Item(Reply):
+    """`args` of one execution, or an iterable `elements` of many. sink None: the status."""
 
     cdef int conclude(self) except -1:
         if self.error is None and self.sink is not None:
             try:
-                self.result = self.sink.finish()
+                value = self.sink.finish()
             except Exception as error:
                 self.error = annotate(error, phase="query", bytes_sent=True, outcome="unknown")
+            else:
+                self.value = value if self.shape != SHAPE_FIRST else (value[0] if value else None)
         elif self.error is None and self.elements is None:
-            self.result = self.status.decode() if self.status is not None else ""
+            self.value = self.status.decode() if self.status is not None else ""
         return 0
 
     cdef int fail(self, object error) except -1:
-        waiter, self.waiter = self.waiter, None
+        self.told = True
         if self.sink is not None:
             self.sink.abort(error)
-        if waiter is not None and not waiter.done():
-            waiter.set_exception(error)
+        if self.state == REPLY_PENDING:
+            self.settle(REPLY_ERROR, error)
         return 0
 
 
@@ -126,12 +87,13 @@ cdef class Batch(Operation):
 
     # ---------------------------------------------------- from the pipeline
 
-    def add(self, Item item not None) -> None:
-        """One more statement; its waiter gets an exception at once when the batch has failed already."""
+    cdef int append(self, Item item) except -1:
+        """One more statement; it fails at once when the batch has failed already."""
         if self.error is not None or self.closing:
             item.fail(self.not_executed())
         else:
             self.items.append(item)
+        return 0
 
     def flush(self) -> None:
         """The results of what has been added are wanted before the end."""
@@ -298,14 +260,13 @@ cdef class Batch(Operation):
         while self.told < self.current:
             item = self.items[self.told]
             self.told += 1
-            waiter, item.waiter = item.waiter, None
-            if waiter is None or waiter.done():
+            if item.told or item.state != REPLY_PENDING:
                 continue
-            if item.error is not None:
-                if not self.mend(waiter, item.error, item.sink):
-                    waiter.set_exception(item.error)
-            else:
-                waiter.set_result(item.result)
+            item.told = True
+            if item.error is None:
+                item.settle(REPLY_RESULT, item.value)
+            elif not self.mend(item, item.error, item.shape == SHAPE_FIRST):
+                item.settle(REPLY_ERROR, item.error)
         return 0
 
     # --------------------------------------------------------------------- ends
