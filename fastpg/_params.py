@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import ssl as ssl_module
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -79,7 +79,7 @@ class ConnectParams:
     ssl_min_protocol_version: ssl_module.TLSVersion | None = ssl_module.TLSVersion.TLSv1_2
     ssl_max_protocol_version: ssl_module.TLSVersion | None = None
     #: Ready for the startup packet, beside `user` and `database`.
-    server_settings: dict[str, str] = field(default_factory=dict)
+    server_settings: Mapping[str, str] = field(default_factory=dict)
     channel_binding: str = "prefer"
     require_auth: RequireAuth | None = None
     allow_cleartext_password: bool = False

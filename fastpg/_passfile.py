@@ -8,6 +8,9 @@ import stat
 import sys
 import warnings
 
+# Who looks for the file is who opens it, where that can be said.
+_EFFECTIVE = {"effective_ids": True} if os.access in os.supports_effective_ids else {}
+
 __all__ = ("default_passfile", "find_password", "read_passfile")
 
 
@@ -25,6 +28,8 @@ def read_passfile(path: str) -> list[list[str]]:
     A file that is missing or unreadable gives no lines. One that is not a plain file, or that group or others may
     access, is ignored with a warning, as libpq does.
     """
+    if not os.access(path, os.F_OK, **_EFFECTIVE):
+        return []  # most often; quicker than an open() that fails
     try:
         with open(path, "rb", opener=_open_nonblocking) as file:
             status = os.fstat(file.fileno())

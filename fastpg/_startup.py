@@ -11,7 +11,7 @@ import sys
 from typing import Any
 
 from fastpg import exceptions
-from fastpg._params import ConnectParams
+from fastpg._params import ConnectParams, Target
 from fastpg.protocol.auth import Handshake
 
 
@@ -69,12 +69,18 @@ class StartupProtocol(asyncio.Protocol):
 
 
 class Deadline:
-    """Cancels the current task after `seconds`, and turns that into TimeoutError naming the stage."""
+    """Cancels the current task after `seconds`, and turns that into TimeoutError naming the stage.
+
+    stage: what is being done, as a participle. target: the server it is done to, if any.
+    """
+
+    __slots__ = ("_cancelling", "_fired", "_handle", "_loop", "_seconds", "_task", "stage", "target")
 
     def __init__(self, loop: asyncio.AbstractEventLoop, seconds: float | None) -> None:
         self._loop = loop
         self._seconds = seconds
         self.stage = "connecting"
+        self.target: Target | None = None
         self._task: asyncio.Task[Any] | None = None
         self._handle: asyncio.TimerHandle | None = None
         self._fired = False
@@ -85,14 +91,18 @@ class Deadline:
         self._cancelling = self._cancel_requests()
         if self._seconds is not None:
             if self._seconds <= 0:
-                raise asyncio.TimeoutError(f"timeout while {self.stage}")
+                raise self._error()
             self._handle = self._loop.call_later(self._seconds, self._fire)
         return self
 
     def check(self) -> None:
         """Raise TimeoutError if the time is over: one within another may have taken the cancellation for its own."""
         if self._fired:
-            raise asyncio.TimeoutError(f"timeout while {self.stage}")
+            raise self._error()
+
+    def _error(self) -> asyncio.TimeoutError:
+        where = "" if self.target is None else f" {self.target.host}:{self.target.port}"
+        return asyncio.TimeoutError(f"timeout while {self.stage}{where}")
 
     def _cancel_requests(self) -> int:
         """How many cancellations of the task are under way; Python 3.10 does not count them."""
@@ -111,31 +121,46 @@ class Deadline:
             if self._task is not None and hasattr(self._task, "uncancel"):
                 if self._task.uncancel() > self._cancelling:
                     return  # somebody else cancelled the task as well
-            raise asyncio.TimeoutError(f"timeout while {self.stage}") from None
+            raise self._error() from None
+
+
+def _numbers(*names: str) -> list[int | None]:
+    return [getattr(socket, name, None) for name in names]
+
+
+_KEEPIDLE, _KEEPINTVL, _KEEPCNT, _USER_TIMEOUT = _numbers(
+    "TCP_KEEPIDLE", "TCP_KEEPINTVL", "TCP_KEEPCNT", "TCP_USER_TIMEOUT"
+)
 
 
 def configure_socket(sock: Any, params: ConnectParams) -> None:
     """TCP_NODELAY, keepalives and the user timeout, where the system has them."""
-    if sock is None or sock.family not in (socket.AF_INET, socket.AF_INET6):
+    if sock is None:
         return
+    family = sock.family
+    if family not in (socket.AF_INET, socket.AF_INET6):
+        return
+    tcp = socket.IPPROTO_TCP
+    # uvloop's stand-in for a socket asks the system for the family at each setsockopt().
+    real = socket.SocketType(family, socket.SOCK_STREAM, tcp, sock.fileno())
+    try:
+        real.setsockopt(tcp, socket.TCP_NODELAY, 1)
+        if params.keepalives:
+            real.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            if _KEEPIDLE is not None and params.keepalives_idle:
+                real.setsockopt(tcp, _KEEPIDLE, params.keepalives_idle)
+            if _KEEPINTVL is not None and params.keepalives_interval:
+                real.setsockopt(tcp, _KEEPINTVL, params.keepalives_interval)
+            if _KEEPCNT is not None and params.keepalives_count:
+                real.setsockopt(tcp, _KEEPCNT, params.keepalives_count)
+        if _USER_TIMEOUT is not None and params.tcp_user_timeout:
+            real.setsockopt(tcp, _USER_TIMEOUT, params.tcp_user_timeout)
+    finally:
+        real.detach()
 
-    def option(level: int, name: str, value: int) -> None:
-        number = getattr(socket, name, None)
-        if number is not None and value > 0:
-            sock.setsockopt(level, number, value)
 
-    option(socket.IPPROTO_TCP, "TCP_NODELAY", 1)
-    if params.keepalives:
-        option(socket.SOL_SOCKET, "SO_KEEPALIVE", 1)
-        option(socket.IPPROTO_TCP, "TCP_KEEPIDLE", params.keepalives_idle)
-        option(socket.IPPROTO_TCP, "TCP_KEEPINTVL", params.keepalives_interval)
-        option(socket.IPPROTO_TCP, "TCP_KEEPCNT", params.keepalives_count)
-    option(socket.IPPROTO_TCP, "TCP_USER_TIMEOUT", params.tcp_user_timeout)
-
-
-def is_loopback(transport: Any) -> bool:
-    """A Unix socket, or a loopback address."""
-    peer = transport.get_extra_info("peername")
+def is_loopback(peer: Any) -> bool:
+    """Whether the peer's address is that of a Unix socket, or a loopback address."""
     if not isinstance(peer, tuple):
         return True
     return str(peer[0]).startswith("127.") or peer[0] in ("::1", "::ffff:127.0.0.1")

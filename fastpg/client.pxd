@@ -11,6 +11,7 @@ cdef class Client:
     cdef readonly object loop
     cdef readonly object transport          # None once lost
     cdef readonly object closed             # Future, done when the connection is gone
+    cdef object farewell                    # what close() waits for: Future, done with `closed`
     cdef readonly object cancelling         # Future of a cancel under way, or None
     cdef public object section              # who holds the connection for several steps, or None
     cdef public unsigned long queries_count   # statements executed: not Prepare, not the Bind of a cursor

@@ -179,6 +179,8 @@ cdef class Client:
                     owner._on_connection_lost()
             finally:
                 self.closed.set_result(None)
+                if self.farewell is not None and not self.farewell.done():
+                    self.farewell.set_result(None)
         return 0
 
     # ------------------------------------------------- the session's listener
@@ -547,11 +549,17 @@ cdef class Client:
             error = lost_error(self, None)
         self.end(error)
 
-    def terminate_politely(self) -> None:
-        """Send Terminate and close the transport; `closed` tells when it is gone."""
+    def terminate_politely(self):
+        """Send Terminate and close the transport; a Future of its end, that is the caller's alone."""
+        farewell = self.create_future()
+        if self.closed.done():
+            farewell.set_result(None)
+            return farewell
+        self.farewell = farewell
         if self.transport is not None and self.fork_epoch == _forks:
             self.transport.write(b"X\0\0\0\4")
             self.transport.close()
+        return farewell
 
     @property
     def is_connected(self) -> bool:

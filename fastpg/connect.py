@@ -10,6 +10,7 @@ import socket
 import ssl as ssl_module
 import struct
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, cast
@@ -22,10 +23,11 @@ from fastpg.protocol.auth import Deferred, Handshake
 from fastpg.security import Secret
 from fastpg.settings import parse_server_version
 
+NO_LIMIT = nullcontext()
 SSL_REQUEST = struct.pack("!ii", 8, 80877103)
 
 
-@dataclass
+@dataclass(slots=True)
 class Session:
     """A started session and what a CancelRequest needs to reach it."""
 
@@ -48,22 +50,18 @@ class Session:
         return self.handshake.leftover
 
 
-async def password_of(target: Target) -> str | None:
-    """The password for a target; callables are called for each attempt."""
-    password: Any = target.password
+async def password_of(given: Any) -> str | None:
+    """The password that a user's function gives; it is called for each attempt."""
+    password = given()
+    if inspect.isawaitable(password):
+        password = await password
     if isinstance(password, Secret):
         return password.reveal()
-    if callable(password):
-        password = password()
-        if inspect.isawaitable(password):
-            password = await password
-        if isinstance(password, Secret):
-            return password.reveal()
-        if password is not None and not isinstance(password, str):
-            raise exceptions.ClientConfigurationError(
-                f"the password callable is expected to return str, got {type(password).__name__}"
-            )
-    return cast("str | None", password)
+    if password is not None and not isinstance(password, str):
+        raise exceptions.ClientConfigurationError(
+            f"the password callable is expected to return str, got {type(password).__name__}"
+        )
+    return password
 
 
 class Attempt:
@@ -90,7 +88,7 @@ class Attempt:
 
     def stage(self, what: str) -> None:
         for deadline in self.deadlines:
-            deadline.stage = f"{what} {self.target.host}:{self.target.port}"
+            deadline.stage, deadline.target = what, self.target
 
     async def open(self, address: Any, connector: Any, sock: Any) -> StartupProtocol:
         loop, params = self.loop, self.params
@@ -178,9 +176,13 @@ class Attempt:
                     except ValueError as error:
                         raise exceptions.ProtocolError(str(error)) from None
             self.stage("authenticating with")
-            password = await password_of(self.target)
+            password: Any = self.target.password
+            if isinstance(password, Secret):
+                password = password.reveal()
+            elif password is not None:
+                password = await password_of(password)
             handshake = Handshake(
-                params, password, tls=encrypted, local=is_loopback(self.transport), end_point=end_point,
+                params, password, tls=encrypted, local=is_loopback(peer), end_point=end_point,
                 gss=gss_contexts(params, self.target),
             )  # fmt: skip
             self.dialogue = handshake
@@ -243,6 +245,14 @@ async def addresses_of(params: ConnectParams, target: Target, loop: asyncio.Abst
     """What a host name stands for, in the order to try."""
     if target.is_unix:
         return [target.socket_path]
+    if target.address[-1:].isdecimal():
+        # As it is: the addresses that a name stands for could be many, this one is itself.
+        try:
+            socket.inet_pton(socket.AF_INET, target.address)
+        except OSError:
+            pass
+        else:
+            return [(target.address, target.port)]
     infos = await loop.getaddrinfo(target.address, target.port, type=socket.SOCK_STREAM)
     found = list(dict.fromkeys(info[4] for info in infos))
     if params.load_balance_hosts == "random":
@@ -317,26 +327,28 @@ async def open_session(
     errors: list[tuple[Target, BaseException]] = []
     rejected = 0
     deadline = Deadline(loop, timeout)
-    deadline.stage = "reading certificates"
     with deadline:
-        context = await loop.run_in_executor(None, tls.build_context, params) if needs_tls(params) else None
+        context = None
+        if needs_tls(params):
+            deadline.stage = "reading certificates"
+            context = await loop.run_in_executor(None, tls.build_context, params)
         for want in ("prefer-standby", "any") if wanted == "prefer-standby" else (wanted,):
             for target in targets:
-                deadline.stage = f"resolving {target.host}"
+                deadline.stage, deadline.target = "resolving", target
                 try:
                     addresses = await addresses_of(params, target, loop)
                 except OSError as error:
                     errors.append((target, error))
                     continue
                 for address in addresses:
-                    limit = Deadline(loop, params.connect_timeout)
+                    limit = NO_LIMIT if params.connect_timeout is None else Deadline(loop, params.connect_timeout)
+                    deadlines = (deadline,) if isinstance(limit, nullcontext) else (deadline, limit)
                     session = accepted = None
                     try:
                         with limit:
                             attempt = partial(
-                                try_address, params, target, address, context, loop, (deadline, limit), connector,
-                                sock, errors,
-                            )  # fmt: skip
+                                try_address, params, target, address, context, loop, deadlines, connector, sock, errors
+                            )
                             if around is None:
                                 session = await attempt()
                             else:

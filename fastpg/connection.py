@@ -9,9 +9,8 @@ import traceback
 import warnings
 from collections.abc import AsyncIterable, Awaitable, Generator, Iterable, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from fastpg import _copy, _server, _shapes, call, connect_utils, cursor, exceptions, transaction
 from fastpg._cancel import send_cancel
@@ -57,8 +56,7 @@ _uid = 0  # of the names on servers, in this process
 FIRST_USER_OID = 16384  # the server gives all objects that are not its own this OID or a higher one
 
 
-@dataclass(frozen=True)
-class ClientConfiguration:
+class ClientConfiguration(NamedTuple):
     """What connect() was told that is not for the server. Times in seconds, sizes in entries or characters."""
 
     command_timeout: float | None
@@ -988,8 +986,7 @@ class Connection(
             client.interrupt()
             while client.cancelling is not None:
                 await asyncio.shield(client.cancelling)
-            client.terminate_politely()
-            await asyncio.shield(client.closed)
+            await client.terminate_politely()
         except BaseException:
             client.abort()
             raise

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import dataclasses
 import getpass
 import os
 import re
@@ -18,6 +19,7 @@ from enum import Enum
 from types import MappingProxyType
 from typing import Any
 
+from fastpg import _resolved
 from fastpg._conninfo import FILE_KEYS, PARAMETERS, ConnectionString, parse_connection_string
 from fastpg._encodings import python_encoding
 from fastpg._params import ConnectParams, Password, RequireAuth, Target
@@ -54,7 +56,7 @@ def parse(dsn: str | None = None, **keywords: Any) -> ConnectParams:
     Raises ClientConfigurationError (a ValueError) for all that cannot be used, TypeError for an unknown keyword.
     """
     try:
-        return _Resolver(dsn, keywords, os.environ).resolve()
+        return _resolve(dsn, keywords)
     except Exception as exc:
         error = exc
     # The frames below, and any error that led to this one, may hold a password: nothing of them is passed on.
@@ -64,6 +66,36 @@ def parse(dsn: str | None = None, **keywords: Any) -> ConnectParams:
         raise error.with_traceback(None)
     finally:
         del error
+
+
+def _resolve(dsn: str | None, keywords: dict[str, Any]) -> ConnectParams:
+    key = _resolved.key_of(dsn, keywords)
+    found = None if key is None else _resolved.find(key)
+    if found is None:
+        before = dict(_resolved.environment())
+        resolver = _Resolver(dsn, keywords, os.environ)
+        found = _resolved.Resolved(resolver.resolve(), resolver.passfile, before)
+        if key is not None and not resolver.reads_service:
+            _resolved.keep(key, found)
+    return found.params if found.passfile is None else _with_passwords(found.params, found.passfile)
+
+
+def _with_passwords(params: ConnectParams, passfile: str) -> ConnectParams:
+    """Fill in what the password file says of the targets."""
+    lines = read_passfile(passfile)
+    if not lines:
+        return params
+
+    def own_password(target: Target) -> Password:
+        names = (target.host, "localhost") if target.is_unix else (target.host,)
+        found = find_password(lines, names, target.port, params.database, params.user)
+        if found is None:
+            return None
+        _check_text("a password of the password file", found)
+        return Secret(found)
+
+    targets = tuple([dataclasses.replace(target, password=own_password(target)) for target in params.targets])
+    return dataclasses.replace(params, targets=targets)
 
 
 def _check_text(name: str, value: object) -> None:
@@ -118,6 +150,8 @@ class _Resolver:
         self.options = {name: keywords.get(name) for name in EXTRA_KEYWORDS}
         self.profile = select_profile(self.options["security"], environ)
         self.password: Callable[[], Any] | None = None
+        #: Where to look for the passwords of the targets, None when they have one.
+        self.passfile: str | None = None
         self.keywords = self._read_keywords(keywords)
         self.string = self._read_string(dsn) if dsn else ConnectionString()
         self.service = self._read_service()
@@ -159,6 +193,7 @@ class _Resolver:
             )
 
         name = first("service")
+        self.reads_service = bool(name)
         if not name:
             return {}
         found = load_service(name, first("servicefile"), self.environ, self.home)
@@ -218,7 +253,9 @@ class _Resolver:
     def resolve(self) -> ConnectParams:
         user = self.get("user") or _system_user()
         database = self.get("dbname") or user
-        targets = self._targets(database, user)
+        targets = self._targets()
+        if targets[0].password is None:
+            self.passfile = self.get("passfile") or default_passfile(self.home)
         has_tcp = any(not target.is_unix for target in targets)
         sslmode, context, sslrootcert = self._ssl(has_tcp)
         sslnegotiation = self.choice("sslnegotiation", ("postgres", "direct"), "postgres")
@@ -262,7 +299,7 @@ class _Resolver:
             sslkeylogfile=keylog,
             ssl_min_protocol_version=tls_min,
             ssl_max_protocol_version=tls_max,
-            server_settings=self._settings(user, database),
+            server_settings=MappingProxyType(self._settings(user, database)),
             channel_binding=self.choice("channel_binding", ("disable", "prefer", "require"), binding),
             require_auth=_parse_require_auth(self.get("require_auth") or profile.require_auth),
             allow_cleartext_password=profile.allow_cleartext_password if cleartext is None else bool(cleartext),
@@ -290,7 +327,7 @@ class _Resolver:
             oauth_scope=self.get("oauth_scope"),
         )
 
-    def _targets(self, database: str, user: str) -> tuple[Target, ...]:
+    def _targets(self) -> tuple[Target, ...]:
         hosts = _split_list(self.get("host"))
         addresses = _split_list(self.get("hostaddr"))
         port_text = self.get("port")
@@ -310,23 +347,12 @@ class _Resolver:
         if len(ports) != len(hosts):
             raise ClientConfigurationError(f"could not match {len(ports)} port numbers to {len(hosts)} hosts")
         password = self._password()
-        lines: list[list[str]] = []
-        if password is None:
-            passfile = self.get("passfile") or default_passfile(self.home)
-            lines = read_passfile(passfile) if passfile else []
         targets = []
         for host, address, port in zip(hosts, addresses or [""] * len(hosts), ports, strict=True):
             if not host and not address:
                 host = "localhost"
             is_unix = not address and host.startswith(("/", "@"))
-            own = password
-            if own is None and lines:
-                names = (host, "localhost") if is_unix else (host or address,)
-                found = find_password(lines, names, port, database, user)
-                if found is not None:
-                    _check_text("a password of the password file", found)
-                    own = Secret(found)
-            targets.append(Target(host or address, address or None, port, is_unix, own))
+            targets.append(Target(host or address, address or None, port, is_unix, password))
         return tuple(targets)
 
     def _port(self, text: str) -> int:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -71,6 +72,7 @@ class ConnectionSettings:
         return f"<ConnectionSettings {self._values!r}>"
 
 
+@functools.lru_cache(maxsize=32)
 def parse_server_version(text: str) -> ServerVersion:
     """'15.18 (Debian ...)' gives ServerVersion(15, 0, 18, 'final', 0). A text without a version gives zeros."""
     try:

@@ -14,8 +14,8 @@ PACKAGE = ROOT / "fastpg"
 
 BASE = ["fastpg", "fastpg.wire", "fastpg.simd", "fastpg.types", "fastpg.pgproto.*", "fastpg.exceptions*",
         "fastpg._encodings"]
-PARAMETERS = ["fastpg._conninfo", "fastpg._params", "fastpg._passfile", "fastpg._service", "fastpg.dsn", "fastpg.tls",
-              "fastpg.security"]  # fmt: skip
+PARAMETERS = ["fastpg._conninfo", "fastpg._params", "fastpg._passfile", "fastpg._resolved", "fastpg._service",
+              "fastpg.dsn", "fastpg.tls", "fastpg.security"]  # fmt: skip
 # Module -> what of fastpg it may import; the first pattern that fits counts, and a module may always import itself.
 LAYERS: dict[str, list[str]] = {
     "fastpg": ["*"],
@@ -32,7 +32,7 @@ LAYERS: dict[str, list[str]] = {
     # A view of the whole, under the name that it has in asyncpg.
     "fastpg.protocol.protocol": [*BASE, "fastpg.protocol*", "fastpg.codecs*", "fastpg._hooks", "fastpg.settings"],
     "fastpg.protocol.row": [*BASE, "fastpg.codecs.codec", "fastpg.protocol.record"],
-    "fastpg.protocol.auth": ["fastpg.exceptions*", "fastpg.protocol.scram"],
+    "fastpg.protocol.auth": ["fastpg.exceptions*", "fastpg.protocol.scram", "fastpg.protocol.backend"],
     "fastpg.protocol.scram": ["fastpg.exceptions*", "fastpg.protocol._saslprep*"],
     "fastpg.protocol.*": [*BASE, "fastpg.protocol*", "fastpg.codecs.codec"],
     "fastpg.protocol": ["fastpg.protocol.*"],
@@ -44,6 +44,7 @@ LAYERS: dict[str, list[str]] = {
     "fastpg._conninfo": [*BASE, *PARAMETERS],
     "fastpg._params": [*BASE, *PARAMETERS],
     "fastpg._passfile": [*BASE, *PARAMETERS],
+    "fastpg._resolved": [*BASE, *PARAMETERS],
     "fastpg._service": [*BASE, *PARAMETERS],
     "fastpg.dsn": [*BASE, *PARAMETERS],
     "fastpg.tls": [*BASE, *PARAMETERS],

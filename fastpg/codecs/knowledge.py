@@ -45,7 +45,7 @@ class TypeKnowledge:
         self._lock = threading.Lock()
         self._types: dict[int, TypeInfo] = {}
         self._names: dict[tuple[str, str], TypeInfo] = {}
-        self._watchers: weakref.WeakSet[Any] = weakref.WeakSet()
+        self._watchers: weakref.WeakSet[Any] | None = None  # made when somebody watches: most connections never do
         self.epoch = 0
 
     def get(self, oid: int) -> TypeInfo | None:
@@ -71,12 +71,15 @@ class TypeKnowledge:
     def watch(self, watcher: Any) -> None:
         """Call watcher._on_types_reloaded() after each reload, on the thread of the reload; held weakly."""
         with self._lock:
+            if self._watchers is None:
+                self._watchers = weakref.WeakSet()
             self._watchers.add(watcher)
 
     def unwatch(self, watcher: Any) -> None:
         """No longer."""
         with self._lock:
-            self._watchers.discard(watcher)
+            if self._watchers is not None:
+                self._watchers.discard(watcher)
 
     def reload(self) -> None:
         """Forget everything: the schema has changed."""
@@ -84,7 +87,7 @@ class TypeKnowledge:
             self._types = {}
             self._names = {}
             self.epoch += 1
-            watchers = list(self._watchers)
+            watchers = list(self._watchers or ())
         for watcher in watchers:
             watcher._on_types_reloaded()
 

@@ -10,10 +10,12 @@ import hashlib
 import struct
 import warnings
 from collections.abc import Callable
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from fastpg import exceptions
 from fastpg.exceptions import InterfaceError, ProtocolError
+from fastpg.protocol.backend import read_parameters
 from fastpg.protocol.scram import ScramClient
 
 if TYPE_CHECKING:
@@ -21,6 +23,12 @@ if TYPE_CHECKING:
 
 PROTOCOL_3_0 = 0x00030000
 PROTOCOL_3_2 = 0x00030002
+AUTHENTICATION, ERROR_RESPONSE, NOTICE_RESPONSE, PARAMETER_STATUS, BACKEND_KEY_DATA, READY_FOR_QUERY = b"RENSKZ"
+NEGOTIATE_PROTOCOL_VERSION, NOTIFICATION_RESPONSE = b"vA"
+# The messages that may come, and how long they may be; authentication and errors have limits of the security profile.
+LIMITS = MappingProxyType(dict.fromkeys(b"RENSKZvA", 30_000))
+TX_STATUSES = (b"I", b"T", b"E")
+read_i32 = struct.Struct("!i").unpack_from
 METHODS = {2: "'kerberosv5'", 3: "password", 5: "md5", 7: "gss", 9: "sspi", 10: "sasl"}
 
 
@@ -38,6 +46,18 @@ def cstring(value: str, what: str) -> bytes:
     return encoded(value, what) + b"\0"
 
 
+def startup_parameters(settings: dict[str, str]) -> bytes:
+    """Names and values as C strings, and the NUL that ends them."""
+    texts = [text for item in settings.items() for text in item]
+    whole = "\0".join(texts)
+    if whole.count("\0") != len(texts) - 1 or not whole.isascii():
+        # One by one, to name the parameter that cannot be sent.
+        for name, value in settings.items():
+            cstring(name, "a startup parameter")
+            cstring(value, f"startup parameter {name!r}")
+    return whole.encode("utf-8", "surrogateescape") + b"\0\0"
+
+
 def encoded(value: str, what: str) -> bytes:
     """UTF-8; undecodable bytes of the environment or of a command line go back to what they were."""
     try:
@@ -45,6 +65,16 @@ def encoded(value: str, what: str) -> bytes:
     except UnicodeEncodeError:
         pass  # the error would hold the text, which may be a password
     raise exceptions.ClientConfigurationError(f"{what} cannot be encoded in UTF-8")
+
+
+def not_postgres(data: bytes) -> ProtocolError:
+    """The error for a message that no PostgreSQL server sends."""
+    return ProtocolError(f"the server does not speak PostgreSQL's protocol: it sent {data[:16]!r}")
+
+
+def too_much() -> ProtocolError:
+    """The error for a server that never comes to an end."""
+    return ProtocolError("the server sent too much before the session was ready")
 
 
 class Handshake:
@@ -105,11 +135,9 @@ class Handshake:
     def start(self) -> bytes:
         """The startup packet."""
         params = self._params
-        body = struct.pack("!I", self.protocol_version)
-        settings = {"user": params.user, "database": params.database, **params.server_settings}
-        for name, value in settings.items():
-            body += cstring(name, "a startup parameter") + cstring(value, f"startup parameter {name!r}")
-        body += b"\0"
+        body = struct.pack("!I", self.protocol_version) + startup_parameters(
+            {"user": params.user, "database": params.database, **params.server_settings}
+        )
         if len(body) + 4 > params.security.max_startup_packet:
             raise exceptions.ClientConfigurationError(
                 f"the startup parameters take {len(body) + 4} bytes; "
@@ -141,53 +169,64 @@ class Handshake:
 
     def _pump(self, out: bytes) -> bytes | Deferred | None:
         security = self._params.security
-        while not self.done and self._buffer:
-            tag = self._buffer[:1]
-            if tag not in b"RESNKZvA":
-                raise ProtocolError(f"the server does not speak PostgreSQL's protocol: it sent {self._buffer[:16]!r}")
-            if len(self._buffer) < 5:
-                break
-            (length,) = struct.unpack_from("!i", self._buffer, 1)
-            limit = {b"R": security.max_auth_request, b"E": security.max_startup_error}.get(tag, 30_000)
-            if length < 4 or length > limit:
-                raise ProtocolError(f"the server does not speak PostgreSQL's protocol: it sent {self._buffer[:16]!r}")
-            if len(self._buffer) < length + 1:
-                break
-            body = self._buffer[5 : length + 1]
-            self._buffer = self._buffer[length + 1 :]
-            self._total += length + 1
-            if self._total > security.max_startup_bytes:
-                raise ProtocolError("the server sent too much before the session was ready")
-            answer = self._message(tag, body)
-            if isinstance(answer, Deferred):
-                self._held = out
-                return answer
-            out += answer or b""
+        limits = {**LIMITS, AUTHENTICATION: security.max_auth_request, ERROR_RESPONSE: security.max_startup_error}
+        data, pos, size = self._buffer, 0, len(self._buffer)
+        allowance = security.max_startup_bytes - self._total
+        try:
+            while pos < size:
+                tag = data[pos]
+                if tag == PARAMETER_STATUS and self.authenticated:
+                    pos = read_parameters(data, pos, self.parameters)
+                    if pos > allowance:
+                        raise too_much()
+                    if pos == size:
+                        break
+                    tag = data[pos]
+                if tag not in limits:
+                    raise not_postgres(data[pos:])
+                if size - pos < 5:
+                    break
+                (length,) = read_i32(data, pos + 1)
+                if length < 4 or length > limits[tag]:
+                    raise not_postgres(data[pos:])
+                end = pos + length + 1
+                if end > size:
+                    break
+                body = data[pos + 5 : end]
+                pos = end
+                if end > allowance:
+                    raise too_much()
+                answer = self._message(tag, body)
+                if self.done:
+                    break
+                if answer is not None:
+                    if isinstance(answer, Deferred):
+                        self._held = out
+                        return answer
+                    out += answer
+        finally:
+            self._buffer = data[pos:]
+            self._total += pos
         return out or None
 
-    def _message(self, tag: bytes, body: bytes) -> bytes | Deferred | None:
-        if tag == b"R":
+    def _message(self, tag: int, body: bytes) -> bytes | Deferred | None:
+        if tag == AUTHENTICATION:
             return self._authentication(body)
-        if tag == b"E":
+        if tag == ERROR_RESPONSE:
             raise exceptions.from_fields(self.fields(body))
-        if tag == b"N":
+        if tag == NOTICE_RESPONSE:
             if len(self.notices) < 100:
                 self.notices.append(self.fields(body))
-        elif tag == b"v":
+        elif tag == NEGOTIATE_PROTOCOL_VERSION:
             self._negotiate(body)
         elif not self.authenticated:
-            raise ProtocolError(f"unexpected message {tag.decode()!r} from the server before authentication")
-        elif tag == b"S":
-            parts = body.split(b"\0")
-            if len(parts) != 3 or parts[2]:
-                raise ProtocolError("malformed ParameterStatus message from the server")
-            self.parameters[parts[0].decode("utf-8", "backslashreplace")] = parts[1].decode("utf-8", "backslashreplace")
-        elif tag == b"K":
+            raise ProtocolError(f"unexpected message {chr(tag)!r} from the server before authentication")
+        elif tag == BACKEND_KEY_DATA:
             self._backend_key(body)
-        elif tag == b"A":
+        elif tag == NOTIFICATION_RESPONSE:
             pass  # a notification, that nobody can have asked for yet: a pooler's session is not new
         else:
-            if len(body) != 1 or body not in b"ITE":
+            if body not in TX_STATUSES:
                 raise ProtocolError("malformed ReadyForQuery message from the server")
             self.tx_status = body[0]
             self.done = True

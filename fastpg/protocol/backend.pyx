@@ -131,6 +131,29 @@ cdef tuple parse_parameter_status(const char *p, Py_ssize_t n, str encoding):
     return name, value
 
 
+def read_parameters(bytes data not None, Py_ssize_t pos, dict parameters not None) -> int:
+    """Put the complete ParameterStatus messages that stand at `pos`, one after the other, into `parameters`.
+
+    The position behind them: that of the first byte of another message, or of one that is incomplete or too long.
+    Raises ProtocolError for a malformed one.
+    """
+    cdef const char *start = data
+    cdef const char *end = start + len(data)
+    cdef const char *p
+    cdef Py_ssize_t length
+    if pos < 0 or pos > len(data):
+        raise ValueError(f"there are no bytes at {pos}")
+    p = start + pos
+    while end - p >= 5 and p[0] == PARAMETER_STATUS:
+        length = load_i32(p + 1)
+        if length < 4 or length > _limits[PARAMETER_STATUS] or length > end - p - 1:
+            break
+        name, value = parse_parameter_status(p + 5, length - 4, "utf-8")
+        parameters[name] = value
+        p += length + 1
+    return p - start
+
+
 cdef tuple parse_notification(const char *p, Py_ssize_t n):
     # -> (backend pid, channel: bytes, payload: bytes)
     cdef const char *end = p + n
