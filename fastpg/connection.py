@@ -1166,6 +1166,8 @@ async def connect(
     client.attach(session.transport, session.leftover)
     if wanted:
         try:
+            if deadline is None and params.connect_timeout:
+                deadline = loop.time() + params.connect_timeout
             await connection._declare_codecs(deadline)
         except BaseException:
             connection.terminate()
