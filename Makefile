@@ -4,7 +4,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 JOBS := $(shell nproc 2>/dev/null || echo 2)
 
-.PHONY: test test-quick test-matrix build lint types sanitize fuzz bench gen demo dist clean
+.PHONY: test test-quick test-matrix build lint types sanitize fuzz stress bench gen demo dist clean
 
 test: build lint types       ## everything that CI runs
 	$(PY) -m pytest -q
@@ -40,6 +40,10 @@ types: build
 fuzz: build                  ## under ASan and UBSan: 10^6 malformed inputs a codec, 10^5 mutated sessions
 	$(PY) -m tools.sanitize fuzz
 	$(PY) -m pytest -q --hypothesis-profile=fuzz --no-server tests/protocol tests/codecs
+
+stress: build                ## 10^5 random cancels and timeouts through a pipelined pool, and as many through a default one
+	$(PY) -m tools.stress_pipelined
+	$(PY) -m tools.stress_pipelined --default
 
 $(VENV)/.bench: $(VENV)/.ready requirements-bench.txt
 	$(PY) -m pip install --quiet -r requirements-bench.txt

@@ -15,12 +15,17 @@ cdef class Reset(Operation):
     cdef bint answered
 
 
+cdef class Dispatcher
+
+
 cdef class Statement:
     """What a pool has seen of one SQL text, on all of its connections."""
     cdef bint direct                # its result can be read without asking the server anything
     cdef bint shareable             # it may run on a connection that others use at the same time
     cdef bint measured
     cdef double service             # seconds that the server needs for it, a moving average
+
+    cdef bint is_quick(self, Dispatcher queue) noexcept
 
 
 cdef class Holder:
@@ -43,6 +48,7 @@ cdef class Holder:
     cdef bint waiting_to_flush
     # Of a connection that calls share:
     cdef bint shared
+    cdef bint worn                  # calls have shared it since it was reset
     cdef bint draining              # no more calls are put on it
     cdef int inflight
     cdef double load                # seconds that the server needs for what is in flight
@@ -51,6 +57,7 @@ cdef class Holder:
     cdef bint usable(self) except -1
     cdef bint is_odd(self) except -1
     cdef int soil(self) except -1
+    cdef int renew(self) except -1
     cdef int clean(self) except -1
     cdef int rest(self) except -1
 
@@ -88,6 +95,7 @@ cdef class Dispatcher:
     cdef object waiters             # deque of Futures and Requests that want a connection for themselves
     cdef object pending             # deque of Requests that may share one
     cdef int drains                 # shared holders that are draining
+    cdef bint turn                  # whose of the two lines it is
     cdef dict statements            # SQL -> Statement
     cdef list shared                # holders that calls of several tasks share
     cdef list unflushed             # holders with something to write at the end of this turn
@@ -95,6 +103,10 @@ cdef class Dispatcher:
     cdef public bint direct         # the pool is open, and has no callbacks
     cdef public bint pipelined      # calls may share connections
     cdef public int depth           # most calls in flight on one connection
+    cdef public double target       # seconds of the server's work that may be in flight on a shared connection
+    cdef public double slow         # seconds: a statement that needs as long has a connection for itself
+    cdef public double round_trip   # seconds from a statement to its answer, apart from what the server needs
+    cdef public Py_ssize_t max_size # holders above it leave the pool when they come back
     cdef public long generation
     cdef public unsigned long max_queries
 
@@ -116,5 +128,6 @@ cdef class Dispatcher:
     cdef int drain(self, Holder holder) except -1
     cdef int serve(self, Holder holder) except -1
     cdef int done(self, Holder holder, PoolCall call) except -1
+    cdef int measure(self, Holder holder, PoolCall call) except -1
     cdef int done_shared(self, Holder holder, PoolCall call, bint odd) except -1
     cdef int later(self, Holder holder) except -1

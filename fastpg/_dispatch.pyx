@@ -28,7 +28,7 @@ from fastpg.protocol.row cimport RowSink
 from fastpg.sinks.record cimport RecordSink, ValueSink
 from fastpg.wire cimport Out, out_bytes
 
-from fastpg.exceptions import OutdatedSchemaCacheError, PostgresError, ProtocolError
+from fastpg.exceptions import OutdatedSchemaCacheError, PostgresError, ProtocolError, annotate
 
 cdef enum:
     IDLE = 73                   # 'I', the transaction status
@@ -38,10 +38,11 @@ cdef double TARGET = 0.00025    # seconds of the server's work that may be in fl
 cdef double SLOW = 0.001        # seconds: a statement that needs as long has a connection for itself
 cdef double UNKNOWN = 1000.0    # the cost of one of which nothing is known yet
 cdef double GAIN = 0.125        # of the newest measurement in the moving average
+cdef double DRIFT = 0.001       # the same for the round trip, of which the shortest counts
 
 # record, record[] and anyarray: their values may be of types that have to be asked for first.
 OPEN_TYPES = frozenset((2249, 2287, 2277))
-SHAREABLE = re.compile(r"(?:[\s(]|--[^\n]*\n|/\*.*?\*/)*(?:select|values|insert|update|delete|merge|with)\b",
+SHAREABLE = re.compile(r"(?:[\s(]|--[^\n]*\n|/\*(?:(?!/\*).)*?\*/)*(?:select|values|insert|update|delete|merge|with)\b",
                        re.IGNORECASE | re.DOTALL)
 cdef RowSink NOTHING = RowSink()
 
@@ -76,6 +77,10 @@ cdef class Reset(Operation):
 
 cdef class Statement:
     """What a pool has seen of one SQL text."""
+
+    cdef bint is_quick(self, Dispatcher queue) noexcept:
+        """It may run behind others."""
+        return self.measured and self.service < queue.slow
 
 
 cdef class Holder:
@@ -118,9 +123,9 @@ cdef class Holder:
         return not self.in_use
 
     def take(self) -> None:
-        """Somebody has it now; put() ends that."""
+        """Somebody has it for himself now; put() ends that."""
         self.in_use = True
-        self.clean()
+        self.renew()
 
     def when_released(self):
         """The Future of the end of that."""
@@ -141,6 +146,13 @@ cdef class Holder:
             self.how_to_reset(self.own_reset(), self.own_reset)
         self.dirty = self.reset_message is not None
         return 0
+
+    cdef int renew(self) except -1:
+        # Before somebody has it for himself: what the calls that shared it may have left goes.
+        if self.worn:
+            self.worn = False
+            self.soil()
+        return self.clean()
 
     cdef int clean(self) except -1:
         # Write the reset that is due.
@@ -175,7 +187,7 @@ cdef class Holder:
     cdef bint usable(self) except -1:
         # For a call of one step.
         cdef Client client = self.client
-        return (self.plain and client.transport is not None and client.session.failure is None
+        return (self.plain and client.transport is not None and client.session.failure is None and not client.forked()
                 and client.cancelling is None and client.section is None
                 and self.generation == self.queue.generation
                 and (self.expires == 0 or monotonic() < self.expires))
@@ -184,6 +196,7 @@ cdef class Holder:
         # After a call: whether it takes more than a reset to make it as new.
         cdef Client client = self.client
         return (not self.queue.direct or not self.usable() or client.session.tx_status != IDLE
+                or len(self.queue.holders) > self.queue.max_size
                 or client.queries_count >= self.queue.max_queries or bool(client.query_loggers)
                 or client.session.encoding != client.session.first_encoding)
 
@@ -213,6 +226,12 @@ cdef class Request:
     """A call that waits."""
 
 
+cdef int refuse(Request request, object error) except -1:
+    if not request.waiter.done():
+        request.waiter.set_exception(error)
+    return 0
+
+
 cdef class Dispatcher:
     """Holders, connected ones first and the last used first; waiters are served in the order they came.
 
@@ -234,7 +253,9 @@ cdef class Dispatcher:
         self.shared = []
         self.unflushed = []
         self.depth = 1000
+        self.target, self.slow = TARGET, SLOW
         self.max_queries = <unsigned long>-1
+        self.max_size = 1 << 30
 
     # ------------------------------------------------------------------ the queue
 
@@ -291,17 +312,19 @@ cdef class Dispatcher:
             self.withdraw(waiter)
             raise
 
-    def withdraw(self, waiter) -> None:
-        """The task of this waiter goes away: what it may have been given goes to the next."""
+    def withdraw(self, waiter) -> bool:
+        """The task of this waiter goes away: what it may have been given goes to the next. True: nothing was."""
         if not waiter.done():
             waiter.cancel()
         elif not waiter.cancelled() and waiter.exception() is None and isinstance(waiter.result(), Holder):
-            self.put(waiter.result())
+            # By the long way: the pool may have been closed or made smaller.
+            self.give_back(waiter.result())
         for line in (self.waiters, self.pending):
             for entry in line:
                 if entry is waiter or type(entry) is Request and (<Request>entry).waiter is waiter:
                     line.remove(entry)
-                    return
+                    return True
+        return False
 
     def fail(self, error):
         """All waiters get this error."""
@@ -325,13 +348,14 @@ cdef class Dispatcher:
         return len(self.waiters) + len(self.pending)
 
     cdef bint hand_over(self, Holder holder) except -1:
-        # To the first who waits; False when nobody does.
+        # To the first who waits; False when nobody does. Of the two lines each has its turn.
         cdef Request request
         while self.waiters or self.pending:
-            entry = self.waiters.popleft() if self.waiters else self.pending.popleft()
+            self.turn = not self.turn
+            entry = self.waiters.popleft() if self.waiters and (self.turn or not self.pending) else self.pending.popleft()
             if type(entry) is not Request:
                 if not entry.done():
-                    holder.clean()
+                    holder.take()
                     entry.set_result(holder)
                     return True
                 continue
@@ -346,17 +370,17 @@ cdef class Dispatcher:
                     if holder.shared:
                         self.serve(holder)
                     return True
-            except Exception as error:
+            except BaseException as error:
                 # Its own arguments are at fault: the holder goes on to the next one.
                 if holder.shared:
                     self.unshare(holder)
                 holder.rest()
-                request.waiter.set_exception(error)
+                refuse(request, error)
                 continue
             # It takes more than one step: the task gets the holder and sees to it.
             if holder.shared:
                 self.unshare(holder)
-            holder.clean()
+            holder.take()
             request.waiter.set_result(holder)
             return True
         return False
@@ -390,7 +414,9 @@ cdef class Dispatcher:
             if holder.client is not None and holder.client.find(waiter) is not None:
                 holder.client.abandon(waiter, error)
                 return
-        self.withdraw(waiter)
+        # Not in a line either: it may have been answered in this very turn.
+        waits = self.withdraw(waiter)
+        annotate(error, phase="query", bytes_sent=not waits, outcome="not_sent" if waits else "unknown")
 
     cdef object start(self, object query, tuple args, RowSink sink, int shape, uint32_t limit, object timeout):
         cdef Statement about
@@ -455,7 +481,11 @@ cdef class Dispatcher:
         call.limit = limit
         call.waiter = waiter
         holder.in_use = True
-        holder.clean()
+        if about is None:
+            holder.renew()
+        else:
+            holder.clean()
+            holder.worn = True
         client.session.enqueue(call)
         call.holder = holder
         if seconds >= 0:
@@ -511,15 +541,20 @@ cdef class Dispatcher:
         cdef bint odd
         if call.error is not None and holder.con is not None:
             if isinstance(call.error, (PostgresError, OutdatedSchemaCacheError)):
-                holder.con._on_call_error(call.error)
+                if holder.con._on_call_error(call.error):
+                    self.statements.pop(call.query, None)
         odd = holder.con is None or holder.is_odd()
         if holder.shared:
             return self.done_shared(holder, call, odd)
+        if not odd:
+            try:
+                holder.soil()
+            except BaseException:
+                odd = True          # a get_reset_query() of the user's; the long way meets it again and reports it
         if odd:
             self.give_back(holder)
-            return 0
-        holder.soil()
-        self.put(holder)
+        else:
+            self.put(holder)
         return 0
 
     cdef int later(self, Holder holder) except -1:
@@ -540,9 +575,11 @@ cdef class Dispatcher:
         unflushed, self.unflushed = self.unflushed, []
         for holder in unflushed:
             if holder.client is not None and holder.client.transport is not None:
-                holder.clean()
-                holder.waiting_to_flush = False
-                holder.client.flush()
+                try:
+                    holder.clean()
+                    holder.client.flush()
+                except Exception as error:
+                    holder.client.abort(error)
             holder.waiting_to_flush = False
 
     # ------------------------------------------------------- calls that share
@@ -552,6 +589,8 @@ cdef class Dispatcher:
         cdef Holder holder
         cdef StatementPlan plan = None
         cdef double seconds
+        if self.pending and about.is_quick(self):
+            return self.wait(self.pending, query, args, sink, shape, limit, timeout)    # behind those
         for holder in self.shared:
             if self.fits(holder, about):
                 plan = holder.client.ready_plan(query)
@@ -562,7 +601,9 @@ cdef class Dispatcher:
             if holder is None:
                 if self.disconnected:
                     return None
-                return self.wait(self.pending, query, args, sink, shape, limit, timeout)
+                # What needs a connection for itself would never fit behind others that come and go.
+                return self.wait(self.pending if about.is_quick(self) else self.waiters, query, args, sink, shape,
+                                 limit, timeout)
             if holder.usable():
                 plan = holder.client.ready_plan(query)
             if plan is None:
@@ -594,10 +635,10 @@ cdef class Dispatcher:
             return False
         if holder.inflight == 0:
             return True
-        return (about.measured and about.service < SLOW and holder.inflight < self.depth
-                and holder.load + about.service <= TARGET
+        return (about.is_quick(self) and holder.inflight < self.depth
+                and holder.load + about.service <= self.target
                 # What has been running for longer than it should is no quick statement today.
-                and monotonic() - max(holder.last_end, holder.idle_since) < SLOW)
+                and monotonic() - max(holder.last_end, holder.idle_since) < self.slow + self.round_trip)
 
     cdef int share(self, Holder holder) except -1:
         holder.shared = holder.in_use = True
@@ -631,30 +672,56 @@ cdef class Dispatcher:
         """Put on a shared holder as many of the calls that wait as fit."""
         cdef Request request
         cdef Statement about
+        cdef bint began
         while self.pending and not holder.draining:
             request = self.pending[0]
             if request.waiter.done():
                 self.pending.popleft()
                 continue
             about = self.known(request.query)
-            if about is None or not about.shareable or not self.fits(holder, about):
-                return 0
-            try:
-                if not self.begin_request(holder, request, about):
-                    # This connection has not seen the statement. When it is empty the task gets it.
-                    return self.drain(holder) if holder.inflight else 0
-            except Exception as error:
-                request.waiter.set_exception(error)
+            began = False
+            if about is not None and about.is_quick(self):
+                if not self.fits(holder, about):
+                    return 0
+                try:
+                    began = self.begin_request(holder, request, about)
+                except BaseException as error:
+                    refuse(request, error)
+                    began = True
             self.pending.popleft()
+            if not began:
+                # It is slow by now, or this connection has not seen it: it gets one for itself.
+                self.waiters.append(request)
+                self.drain(holder)
+        return 0
+
+    cdef int measure(self, Holder holder, PoolCall call) except -1:
+        """Learn from a call that has ended how long the server needs for its statement."""
+        cdef Statement about = call.about
+        cdef double now, took
+        if call.phase != PHASE_DONE:
+            return 0                # nothing of it was sent
+        now = monotonic()
+        if call.began >= holder.last_end:
+            # Nothing else was under way: the time of the network is in it, which is that of the quickest of these.
+            took = now - call.began
+            self.round_trip += min(took - self.round_trip, (took - self.round_trip) * DRIFT)
+            took -= self.round_trip
+        else:
+            took = now - holder.last_end
+        holder.last_end = now
+        took = min(took, 10 * self.slow)    # one that hung does not count for more
+        if call.discard or call.error is not None:
+            # It was cut short: it may need longer than that.
+            if about.measured and took > about.service:
+                about.service += (took - about.service) * GAIN
+        else:
+            about.service = about.service + (took - about.service) * GAIN if about.measured else took
+            about.measured = True
         return 0
 
     cdef int done_shared(self, Holder holder, PoolCall call, bint odd) except -1:
-        cdef Statement about = call.about
-        cdef double now = monotonic()
-        cdef double took = now - max(call.began, holder.last_end)
-        holder.last_end = now
-        about.service = about.service + (took - about.service) * GAIN if about.measured else took
-        about.measured = True
+        self.measure(holder, call)
         holder.inflight -= 1
         holder.load = holder.load - call.cost if holder.inflight else 0
         if odd:

@@ -46,6 +46,8 @@ cdef class Client:
     cdef int begin_cancel(self, Operation op) except -1
     cdef int submit(self, Operation op, double timeout) except -1
     cdef int queue(self, Operation op, double timeout) except -1
+    cdef bint forked(self) noexcept
+    cdef int watch(self, bint on) except -1
     cdef Operation to_cancel(self)
     cdef int flush(self) except -1
     cdef int arm(self, double when) except -1

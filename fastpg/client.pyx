@@ -224,6 +224,9 @@ cdef class Client:
             raise self.refusal("connection is closed")
         return 0
 
+    cdef bint forked(self) noexcept:
+        return self.fork_epoch != _forks
+
     cdef object new_future(self):
         return Future() if self.plain_futures else self.create_future()
 
@@ -468,11 +471,20 @@ cdef class Client:
     cdef int begin_cancel(self, Operation op) except -1:
         if self.cancelling is None:
             self.cancelling = self.create_future()
-            self.watchdog = self.loop.call_later(self.cancel_timeout, self.give_up_cancel)
+            self.watch(True)
             task = self.loop.create_task(self.cancel_running(op))
             self.tasks.add(task)
             # Not in the coroutine: a task cancelled before its first step never enters it.
             task.add_done_callback(self.cancel_done)
+        return 0
+
+    cdef int watch(self, bint on) except -1:
+        # Whether the time for cancelling runs.
+        if on and self.watchdog is None:
+            self.watchdog = self.loop.call_later(self.cancel_timeout, self.give_up_cancel)
+        elif not on and self.watchdog is not None:
+            self.watchdog.cancel()
+            self.watchdog = None
         return 0
 
     async def cancel_running(self, Operation op):
@@ -486,10 +498,13 @@ cdef class Client:
             while self.session.head is not op and op.phase != PHASE_DONE:
                 # A Close or the like goes before it: the request would hit that one.
                 ahead = self.session.head
+                # What somebody wants may take its time.
+                self.watch(ahead.waiter is None or ahead.discard)
                 if ahead.waiter is None:
                     ahead.abandon(self.create_future())
                 await asyncio.wait([ahead.waiter])
                 await asyncio.sleep(0)
+            self.watch(True)
             wait = FIRST_RETRY
             while op.phase != PHASE_DONE and self.canceller is not None:
                 await self.canceller(self.cancel_timeout)
@@ -510,9 +525,7 @@ cdef class Client:
 
     def cancel_done(self, task):
         self.tasks.discard(task)
-        if self.watchdog is not None:
-            self.watchdog.cancel()
-            self.watchdog = None
+        self.watch(False)
         if task.cancelled():
             self.abort(ConnectionDoesNotExistError("connection was closed: cancelling a query was interrupted"))
         elif task.exception() is not None:

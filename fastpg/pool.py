@@ -27,7 +27,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
-from fastpg import connection, exceptions
+from fastpg import _depth, connection, exceptions
 from fastpg._dispatch import Dispatcher, Holder
 from fastpg._hooks import row_options
 from fastpg._row_factory import check_exclusive, row_sink
@@ -112,6 +112,8 @@ class PoolConnectionHolder(Holder):
                 raise exceptions.InternalClientError("the pool's holder is connected already")
             self._con = None
         con = await pool._get_new_connection()
+        if pool._queue.pipelined and not await pool._may_pipeline(con):
+            con = await pool._get_new_connection()
         if pool._closed:
             con.terminate()
             raise exceptions.InterfaceError("pool is closed")
@@ -175,7 +177,7 @@ class PoolConnectionHolder(Holder):
     def release(self, timeout: float | None) -> Awaitable[None] | None:
         """Take the connection back. None when that is all, else what is left to wait for."""
         pool, con = self._pool, self._con
-        if con.is_closed():
+        if con is None or con.is_closed():
             self._con = None
         elif pool._closing or self.is_stale() or con._client.queries_count >= pool._max_queries:
             return self.finish(con.close(timeout=timeout))
@@ -196,6 +198,10 @@ class PoolConnectionHolder(Holder):
             except exceptions.InterfaceError:
                 # A query still runs in another task, which broke the rules: nobody else may get its session.
                 self.drop()
+            except BaseException:
+                self.drop()
+                self.put_back()
+                raise
         else:
             return self.finish(self.reset(timeout))
         self.put_back()
@@ -212,8 +218,12 @@ class PoolConnectionHolder(Holder):
                 await asyncio.shield(con._client.cancelling)
             if con.is_closed():
                 return
-            if pool._reset is None:
+            if pool._reset is None and (pool._queue.depth > 1 or type(con).reset is not ORIGINAL_RESET):
                 await con.reset(timeout=timeout)
+            elif pool._reset is None:
+                await con._reset(timeout=timeout)
+                if query := con._before_reset() + con.get_reset_query():
+                    await con.execute(query, timeout=timeout)
             else:
                 await con._reset(timeout=timeout)
                 await pool._reset(con)
@@ -281,8 +291,13 @@ def take_back(pool: weakref.ref[Pool], holder: PoolConnectionHolder) -> None:
     living = pool()
     if living is None:
         holder.drop()
-    else:
+        return
+    try:
         living._take_back(holder, None)
+    except Exception as error:
+        # Of a get_reset_query() of the user's; nobody waits here.
+        context = {"message": "a pool could not reset a connection, and has closed it", "exception": error}
+        living._loop.call_exception_handler(context)
 
 
 def reset_query(con: weakref.ref[Any]) -> str:
@@ -388,6 +403,7 @@ class Pool:
         self._holders: list[PoolConnectionHolder] = []
         self._queue = Dispatcher(self._loop, connection_class, functools.partial(take_back, weakref.ref(self)))
         self._queue.max_queries = max_queries
+        self._queue.max_size = max_size
         self._queue.pipelined = pipelined
         self._inactive: asyncio.TimerHandle | None = None
         self._maintenance_task: asyncio.Task[None] | None = None
@@ -446,6 +462,7 @@ class Pool:
             raise ValueError("min_size is greater than max_size")
         self._check_init()
         self._minsize, self._maxsize = low, high
+        self._queue.max_size = high
         while len(self._holders) < high:
             holder = PoolConnectionHolder(self)
             self._holders.append(holder)
@@ -535,6 +552,25 @@ class Pool:
             raise exceptions.InterfaceError("pool is closed")
         self._check_loop()
 
+    async def _may_pipeline(self, con: Any) -> bool:
+        """Set how much is under way on the connections of a pipelined pool. False: and this one is closed."""
+        try:
+            seconds = await _depth.round_trip(con._client, con._addr)
+        except BaseException:
+            con.terminate()
+            raise
+        if seconds is not None:
+            self._queue.round_trip = self._queue.round_trip or seconds
+            return True
+        if self._queue.depth == 1:
+            return True
+        # A proxy loses what is written behind a statement: not even a reset may be on its way in front of one. And a
+        # warm-up may have been lost already.
+        self._queue.depth = 1
+        self._queue.direct = self._fast_reset = False
+        con.terminate()
+        return False
+
     async def _get_new_connection(self) -> Any:
         con = await self._connect(
             *self._connect_args, loop=self._loop, connection_class=self._connection_class,
@@ -554,7 +590,7 @@ class Pool:
             except BaseException:
                 con.terminate()
                 raise
-        if self._warm_statements and isinstance(con, connection.Connection):
+        if self._warm_statements and self._queue.depth > 1 and isinstance(con, connection.Connection):
             con._warm_up(self._warm_statements)
         return con
 
@@ -592,9 +628,9 @@ class Pool:
     def _watch_inactive(self) -> None:
         """One timer for all idle connections: of those the one that was released first ends first."""
         longest = self._queue.idle_longest()
-        if longest is None:
-            return
-        left = max(longest[1] + self._max_inactive - time.monotonic(), 0)
+        left = self._max_inactive
+        if longest is not None:
+            left = max(longest[1] + self._max_inactive - time.monotonic(), 0)
         self._inactive = self._loop.call_later(left, on_inactive, weakref.ref(self))
 
     def _end_inactive(self) -> None:
@@ -723,7 +759,7 @@ class Pool:
         if self._inactive is not None:
             self._inactive.cancel()
             self._inactive = None
-        for holder in self._holders:
+        for holder in list(self._holders):
             holder.terminate()
         self._queue.fail(exceptions.InterfaceError("pool is closed"))
 

@@ -52,6 +52,7 @@ LAYERS: dict[str, list[str]] = {
     "fastpg._dispatch": ["fastpg.call", "fastpg.client", "fastpg.protocol", "fastpg.protocol.operation",
                          "fastpg.protocol.backend", "fastpg.protocol.row", "fastpg.sinks.record", "fastpg.wire",
                          "fastpg.exceptions*"],
+    "fastpg._depth": ["fastpg.client", "fastpg.protocol.probe", "fastpg.exceptions*"],
     "fastpg._shapes": [],
     "fastpg._type_codecs": ["fastpg.exceptions*"],
     "fastpg._types": ["*"],
