@@ -34,8 +34,8 @@ cdef enum:
     IDLE = 73                   # 'I', the transaction status
     STATEMENTS = 2000           # are remembered, then all are forgotten
 
-cdef double TARGET = 0.00025    # seconds of the server's work that may be in flight on a shared connection
-cdef double SLOW = 0.001        # seconds: a statement that needs as long has a connection for itself
+cdef double TARGET = 0.002      # seconds of the server's work that may be in flight on a shared connection
+cdef double SLOW = 0.005        # seconds: a statement that needs as long has a connection for itself
 cdef double UNKNOWN = 1000.0    # the cost of one of which nothing is known yet
 cdef double GAIN = 0.125        # of the newest measurement in the moving average
 cdef double DRIFT = 0.001       # the same for the round trip, of which the shortest counts
@@ -352,7 +352,8 @@ cdef class Dispatcher:
         cdef Request request
         while self.waiters or self.pending:
             self.turn = not self.turn
-            entry = self.waiters.popleft() if self.waiters and (self.turn or not self.pending) else self.pending.popleft()
+            line = self.waiters if self.waiters and (self.turn or not self.pending) else self.pending
+            entry = line.popleft()
             if type(entry) is not Request:
                 if not entry.done():
                     holder.take()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The Python examples of README.md and docs/types.md run."""
+"""The Python examples of README.md, docs/types.md and docs/pool.md run."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 BLOCKS = {
     f"{name}, example {number}": block
-    for name in ("README.md", "docs/types.md")
+    for name in ("README.md", "docs/types.md", "docs/pool.md")
     for number, block in enumerate(
         re.findall(r"^```python\n(.*?)^```", (ROOT / name).read_text(), re.DOTALL | re.MULTILINE), 1
     )
