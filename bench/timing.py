@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import gc
 import resource
+import sys
 import time
 from collections.abc import Iterable
 from typing import Any
 
-from bench.drivers import Driver
+from bench.drivers import PEERS, Driver
 from bench.drivers.base import Call
 from bench.works import Work
 
@@ -31,19 +32,30 @@ async def one_slice(run: Call, seconds: float, units: int) -> tuple[float, float
     count = 0
     wall, cpu = time.perf_counter(), cpu_seconds()
     end = wall + seconds
-    while time.perf_counter() < end:
+    while True:
         await run()
         count += units
+        if time.perf_counter() >= end:
+            break
     return (cpu_seconds() - cpu) / count * 1e6, (time.perf_counter() - wall) / count * 1e6
 
 
 async def measure(work: Work, drivers: Iterable[tuple[str, Driver]], admin: Any, slices: int, seconds: float) -> Slices:
-    """subject -> "cpu" and "wall" -> microseconds a unit of each slice. admin: a connection that empties tables."""
+    """subject -> "cpu" and "wall" -> microseconds a unit of each slice. admin: a connection that empties tables.
+
+    A peer that fails at its first step is left out, and said to be.
+    """
     steps = {}
     for name, driver in drivers:
-        step = await driver.step(work)
-        if step is not None:
-            steps[name] = step
+        try:
+            step = await driver.step(work)
+            if step is not None:
+                await step.run()
+                steps[name] = step
+        except Exception as error:
+            if name not in PEERS:
+                raise
+            print(f" ({name} cannot: {type(error).__name__}: {error})", end="", file=sys.stderr)
     taken: Slices = {name: {"cpu": [], "wall": []} for name in steps}
     names = list(steps)
     for turn in range(-1, slices):

@@ -10,15 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from bench import compare, limits, plot, report
+from bench import compare, limits, plot, report, timing
 from bench.callgrind import Functions, total
 from bench.drivers.asyncpg import AsyncpgDriver
-from bench.drivers.base import Driver
+from bench.drivers.base import Driver, Step
 from bench.drivers.fastpg import FastpgDriver
 from bench.drivers.floor import FloorDriver
 from bench.results import Result
 from bench.stats import change, slice_ratio
-from bench.works import WORKS
+from bench.works import WORKS, Work
 
 ABOUT = {"commit": "0123456789", "date": "2026-01-01T00:00:00+00:00", "quick": False, "versions": {"fastpg": "0"}}
 
@@ -202,6 +202,33 @@ def test_every_driver_has_methods_for_works_only() -> None:
 
 async def test_a_driver_without_a_method_has_no_step() -> None:
     assert await Driver("postgresql://nowhere").step(WORKS["fetchval"]) is None
+
+
+class Counting(Driver):
+    def __init__(self, error: Exception | None = None) -> None:
+        super().__init__("postgresql://nowhere")
+        self.error = error
+        self.steps = 0
+
+    async def fetchval(self, work: Work) -> Step:
+        async def run() -> None:
+            self.steps += 1
+            if self.error is not None:
+                raise self.error
+
+        return Step(run)
+
+
+async def test_a_peer_that_cannot_is_left_out(capsys: pytest.CaptureFixture[str]) -> None:
+    drivers = [("fastpg", Counting()), ("psqlpy", Counting(ValueError("no such type")))]
+    taken = await timing.measure(WORKS["fetchval"], drivers, None, slices=2, seconds=0)
+    assert {name: len(clocks["cpu"]) for name, clocks in taken.items()} == {"fastpg": 2}
+    assert "psqlpy cannot: ValueError: no such type" in capsys.readouterr().err
+
+
+async def test_fastpg_is_never_left_out() -> None:
+    with pytest.raises(ValueError, match="ours"):
+        await timing.measure(WORKS["fetchval"], [("fastpg", Counting(ValueError("ours")))], None, 1, 0)
 
 
 def test_the_units_of_a_pool_work_are_those_of_its_tasks() -> None:
