@@ -33,7 +33,11 @@ async def round_trip(client: Client, address: Any) -> float | None:
     if address not in _known:
         began = time.monotonic()
         waiter = client.run(Probe(STATEMENTS))
-        done, _ = await asyncio.wait([waiter], timeout=LIMIT)
+        try:
+            done, _ = await asyncio.wait([waiter], timeout=LIMIT)
+        except asyncio.CancelledError:
+            client.abandon(waiter)
+            raise
         if done:
             if isinstance(waiter.exception(), exceptions.ConnectionDoesNotExistError | exceptions.InterfaceError):
                 await waiter

@@ -97,7 +97,7 @@ cdef class Holder:
     def _con(self, con):
         self.con = con
         self.client = None if con is None else con._client
-        self.dirty = False
+        self.dirty = self.worn = False
         self.reset = None
         self.plain = con is not None and type(con) is self.queue.connection_class
 
@@ -145,12 +145,12 @@ cdef class Holder:
         if self.own_reset is not None:
             self.how_to_reset(self.own_reset(), self.own_reset)
         self.dirty = self.reset_message is not None
+        self.worn = False
         return 0
 
     cdef int renew(self) except -1:
         # Before somebody has it for himself: what the calls that shared it may have left goes.
         if self.worn:
-            self.worn = False
             self.soil()
         return self.clean()
 

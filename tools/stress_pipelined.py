@@ -30,6 +30,8 @@ QUICK = "SELECT $1::int8"
 NAPPING = "SELECT $1::int8 + (pg_sleep($2)::text = 'x')::int"
 ROWS = "SELECT $1::int8, g FROM generate_series(1, $2::int) g"
 FAILING = "SELECT $1::text::int"
+LARGE = "SELECT $1::int8 WHERE length($2::text) > 0"
+LARGE_TEXT = "x" * 300_000  # so much that calls behind it wait to be written
 
 
 class Astray(Exception):
@@ -59,8 +61,12 @@ class Stress:
             (answer,) = {row[0] for row in rows}
         elif kind < 0.88:
             answer = (await pool.fetchrow(QUICK, tag, timeout=timeout))[0]
-        elif kind < 0.93:
+        elif kind < 0.91:
             answer = await self.failing(tag, timeout)
+        elif kind < 0.92:
+            answer = await self.misused(tag, timeout)
+        elif kind < 0.93:
+            answer = await pool.fetchval(LARGE, tag, LARGE_TEXT, timeout=timeout)
         elif kind < 0.97:
             async with pool.acquire() as connection:
                 answer = await connection.fetchval(QUICK, tag, timeout=timeout)
@@ -74,6 +80,15 @@ class Stress:
             await self.pool.fetchval(FAILING, f"x{tag}", timeout=timeout)
         except fastpg.InvalidTextRepresentationError as error:
             if f'"x{tag}"' in str(error):
+                return tag
+            raise Astray(f"the error for {tag} was {error}") from error
+        raise Astray(f"no error for {tag}")
+
+    async def misused(self, tag: int, timeout: float | None) -> int:
+        try:
+            await self.pool.fetchval(QUICK, f"x{tag}", timeout=timeout)
+        except fastpg.DataError as error:
+            if f"'x{tag}'" in str(error):
                 return tag
             raise Astray(f"the error for {tag} was {error}") from error
         raise Astray(f"no error for {tag}")
