@@ -43,7 +43,7 @@ class PipelinedPoolDriver(Driver):
         """One row by its key, from create_pool(pipelined=True)."""
         import fastpg
 
-        if "pipelined" not in inspect.signature(fastpg.create_pool).parameters:
+        if "pipelined" not in inspect.signature(fastpg.Pool.__init__).parameters:
             return None
         options: dict[str, Any] = {"pipelined": True, "min_size": POOL, "max_size": POOL}
         pool: Any = await fastpg.create_pool(self.dsn, **options)
