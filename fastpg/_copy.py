@@ -23,6 +23,7 @@ from fastpg.protocol.copy_records import RecordEncoder, RecordSource, TextRecord
 from fastpg.protocol.operation import Operation, Prepare, StatementPlan
 from fastpg.protocol.row import RowPlan
 from fastpg.sinks.record import RecordSink
+from fastpg.types import CommandStatus
 
 GRACE = 1.0  # seconds that the server has to end a COPY by itself after CopyFail
 TURN = 256 * 1024  # bytes of a source that never waits, until other tasks get a turn
@@ -84,13 +85,13 @@ class Transfer:
             finally:
                 self.signal = None
 
-    async def run(self, operation: Operation, work: Callable[[], Any]) -> str:
+    async def run(self, operation: Operation, work: Callable[[], Any]) -> CommandStatus:
         """Start the operation, let `work` move its data; the status."""
         self.start(operation)
         waiter = self.waiter
         try:
             await work()
-            status: str = await waiter
+            status: CommandStatus = await waiter
             return status
         except BaseException as error:
             ours = self.stop(error)
@@ -217,7 +218,7 @@ class FeedingTransfer(Transfer):
             self.client.wake()
 
 
-async def copy_in(connection: Any, sql: str, source: RowSource, limit: float | None) -> tuple[str, CopyIn]:
+async def copy_in(connection: Any, sql: str, source: RowSource, limit: float | None) -> tuple[CommandStatus, CopyIn]:
     """COPY FROM STDIN of what is there already."""
     operation = CopyIn(sql, source)
     return await connection._wait(connection._client.run(operation, connection._left(limit))), operation
@@ -243,7 +244,7 @@ def time_left(connection: Any, limit: float | None) -> float | None:
     return None if limit is None else connection._left(limit)
 
 
-async def send(connection: Any, sql: str, source: Any, limit: float | None) -> str:
+async def send(connection: Any, sql: str, source: Any, limit: float | None) -> CommandStatus:
     """COPY FROM STDIN of a path, a file, bytes or an iterable of them."""
     chunks = await opened(connection, open_source, source, limit)
     if not hasattr(chunks, "__aiter__"):
@@ -272,7 +273,7 @@ def record_encoder(connection: Any, plan: RowPlan) -> RecordEncoder:
 
 async def send_records(
     connection: Any, sql: str, plan: RowPlan, records: Any, limit: float | None
-) -> tuple[str, bool]:
+) -> tuple[CommandStatus, bool]:
     """COPY FROM STDIN of records; the status, and whether the columns are those that the server expects.
 
     When they are not, no record has been taken.
@@ -290,16 +291,16 @@ async def send_records(
 # -------------------------------------------------------------------- the calls
 
 
-async def copy_out(connection: Any, sql: str, output: Any, limit: float | None) -> str:
+async def copy_out(connection: Any, sql: str, output: Any, limit: float | None) -> CommandStatus:
     """Run COPY ... TO STDOUT; its data goes to `output`."""
     protocol = connection._protocol
     if type(protocol)._patched:
-        status: str = await protocol.copy_out(sql, output, time_left(connection, limit))
+        status: CommandStatus = await protocol.copy_out(sql, output, time_left(connection, limit))
         return status
     return await receive(connection, sql, output, limit)
 
 
-async def receive(connection: Any, sql: str, output: Any, limit: float | None) -> str:
+async def receive(connection: Any, sql: str, output: Any, limit: float | None) -> CommandStatus:
     write = await opened(connection, open_output, output, limit)
     async with Closing(write):
         transfer = Transfer(connection, limit)
@@ -322,7 +323,7 @@ async def receive(connection: Any, sql: str, output: Any, limit: float | None) -
 async def from_table(
     connection: Any, table_name: str, columns: Any, schema_name: str | None, output: Any, timeout: float | None,
     options: dict[str, Any],
-) -> str:  # fmt: skip
+) -> CommandStatus:  # fmt: skip
     """Connection.copy_from_table()."""
     target = _copy_sql.table(table_name, schema_name)
     if columns:
@@ -335,7 +336,7 @@ async def from_table(
 
 async def from_query(
     connection: Any, query: str, args: tuple[Any, ...], output: Any, timeout: float | None, options: dict[str, Any]
-) -> str:
+) -> CommandStatus:
     """Connection.copy_from_query()."""
     tail = f"\n) TO STDOUT{_copy_sql.option_list(options)}"
     limit = await connection._ready_for_script(timeout)
@@ -384,7 +385,7 @@ def check_where(connection: Any, where: Any) -> None:
 async def to_table(
     connection: Any, table_name: str, columns: Any, schema_name: str | None, source: Any, timeout: float | None,
     where: str | None, options: dict[str, Any],
-) -> str:  # fmt: skip
+) -> CommandStatus:  # fmt: skip
     """Connection.copy_to_table()."""
     target = _copy_sql.table(table_name, schema_name)
     names = _copy_sql.column_list(columns) if columns else ""
@@ -394,7 +395,7 @@ async def to_table(
     with connection._section():
         protocol = connection._protocol
         if type(protocol)._patched:
-            status: str = await protocol.copy_in(sql, source, None, None, None, time_left(connection, limit))
+            status: CommandStatus = await protocol.copy_in(sql, source, None, None, None, time_left(connection, limit))
             return status
         return await send(connection, sql, source, limit)
 
@@ -402,7 +403,7 @@ async def to_table(
 async def records_to_table(
     connection: Any, table_name: str, columns: Any, schema_name: str | None, records: Any, timeout: float | None,
     where: str | None,
-) -> str:  # fmt: skip
+) -> CommandStatus:  # fmt: skip
     """Connection.copy_records_to_table()."""
     target = _copy_sql.table(table_name, schema_name)
     names = _copy_sql.column_list(columns) if columns else ""
@@ -426,7 +427,7 @@ async def records_to_table(
             if type(protocol)._patched:
                 left = time_left(connection, limit)
                 state = protocol._state(plan)
-                status: str = await protocol.copy_in(sql, None, None, records, state, left)
+                status: CommandStatus = await protocol.copy_in(sql, None, None, records, state, left)
                 same = state.same_columns
             else:
                 status, same = await send_records(connection, sql, plan.plan, records, limit)

@@ -18,7 +18,7 @@ from fastpg._internals import ExclusiveSection
 from fastpg.protocol.operation import ExecuteMany, StatementPlan
 from fastpg.settings import ConnectionSettings
 from fastpg.sinks.record import RecordSink
-from fastpg.types import Attribute, Type
+from fastpg.types import Attribute, CommandStatus, Type
 
 if TYPE_CHECKING:
     from fastpg.client import ClientProtocol
@@ -144,9 +144,9 @@ class Protocol(metaclass=ProtocolMeta):
 
     # ------------------------------------------------------------- operations
 
-    async def query(self, query: str, timeout: float | None) -> str:
+    async def query(self, query: str, timeout: float | None) -> CommandStatus:
         """Run SQL, several statements perhaps; the status of the last."""
-        status: str = await self._connection._run_script(query, timeout)
+        status: CommandStatus = await self._connection._run_script(query, timeout)
         return status
 
     async def bind_execute(

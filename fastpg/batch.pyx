@@ -8,6 +8,7 @@ from fastpg.protocol cimport backend
 from fastpg.protocol.backend cimport expect_empty
 from fastpg.protocol.frontend cimport write_describe, write_execute, write_flush, write_parse, write_sync
 from fastpg.protocol.operation cimport FILL_DONE, FILL_MORE, FILL_WAIT, PHASE_DONE, SHAPE_FIRST, Execute
+from fastpg.protocol.status cimport command_status
 from fastpg.reply cimport REPLY_ERROR, REPLY_PENDING, REPLY_RESULT, Reply
 from fastpg.wire cimport Out
 
@@ -57,7 +58,7 @@ cdef class Item(Reply):
             else:
                 self.value = value if self.shape != SHAPE_FIRST else (value[0] if value else None)
         elif self.error is None and self.elements is None:
-            self.value = self.status.decode() if self.status is not None else ""
+            self.value = command_status(self.status)
         return 0
 
     cdef int fail(self, object error) except -1:

@@ -41,13 +41,14 @@ from fastpg.protocol.record import Record, check_record_class
 from fastpg.protocol.record import check_record_class as _check_record_class  # noqa: F401
 from fastpg.protocol.row import RowPlan
 from fastpg.protocol.session import Session
+from fastpg.protocol.status import command_status
 from fastpg.security import select_profile
 from fastpg.settings import ConnectionSettings, parse_server_version
 from fastpg.sinks.base import ListSink
 from fastpg.sinks.record import RecordSink, ValueSink
 from fastpg.statement_cache import StatementCache
 from fastpg.statement_cache import StatementCache as _StatementCache  # noqa: F401
-from fastpg.types import ServerVersion
+from fastpg.types import CommandStatus, ServerVersion
 
 AGAIN = object()  # see Connection._mend()
 
@@ -172,15 +173,15 @@ class Connection(
 
     # ------------------------------------------------------------------ queries
 
-    async def execute(self, query: str, *args: Any, timeout: float | None = None) -> str:
-        """Run SQL; the status of the (last) statement, such as ``'INSERT 0 1'``.
+    async def execute(self, query: str, *args: Any, timeout: float | None = None) -> CommandStatus:
+        """Run SQL; the status of the (last) statement: a str such as ``'INSERT 0 1'``, with the number of its `rows`.
 
         Without arguments `query` may hold several statements: they run in one implicit transaction.
         """
         if args:
             if self._hooked:
                 _, tag, _ = await self._execute(query, args, 0, timeout, return_status=True)
-                return tag.decode() if tag is not None else ""
+                return command_status(tag)
             waiter = call.status(self._client, query, args, timeout)
             if waiter is not None:
                 try:
@@ -189,13 +190,13 @@ class Connection(
                     if self._mend(error, waiter) is None:
                         raise
             statement, _ = await self._run(query, args, 0, RecordSink(None, keep=False), timeout)
-            return statement.last_status.decode() if statement.last_status is not None else ""
+            return command_status(statement.last_status)
         script = self._protocol.query(query, timeout) if self._rerouted else self._run_script(query, timeout)
         return await (self._log(script, query, args, timeout) if self._query_loggers else script)
 
-    async def _run_script(self, query: str, timeout: float | None) -> str:
+    async def _run_script(self, query: str, timeout: float | None) -> CommandStatus:
         limit = await self._ready_for_script(timeout)
-        status: str = await self._wait(self._client.run(SimpleQuery(query), self._left(limit)))
+        status: CommandStatus = await self._wait(self._client.run(SimpleQuery(query), self._left(limit)))
         return status
 
     async def fetch(
@@ -371,7 +372,7 @@ class Connection(
         format: str | None = None, oids: bool | None = None, delimiter: str | None = None, null: str | None = None,
         header: bool | str | None = None, quote: str | None = None, escape: str | None = None,
         force_quote: bool | Iterable[str] | None = None, encoding: str | None = None,
-    ) -> str:  # fmt: skip
+    ) -> CommandStatus:  # fmt: skip
         """COPY a table TO `output`; the status, such as ``'COPY 3'``.
 
         output: a path, a file object (its write() runs in the loop's executor), or a coroutine function that takes
@@ -388,7 +389,7 @@ class Connection(
         format: str | None = None, oids: bool | None = None, delimiter: str | None = None, null: str | None = None,
         header: bool | str | None = None, quote: str | None = None, escape: str | None = None,
         force_quote: bool | Iterable[str] | None = None, encoding: str | None = None,
-    ) -> str:  # fmt: skip
+    ) -> CommandStatus:  # fmt: skip
         """COPY the rows of a query TO `output`; see :meth:`copy_from_table`.
 
         COPY takes no parameters: the server turns the arguments into literals of the parameters' types first.
@@ -406,7 +407,7 @@ class Connection(
         quote: str | None = None, escape: str | None = None, force_quote: bool | Iterable[str] | None = None,
         force_not_null: bool | Iterable[str] | None = None, force_null: bool | Iterable[str] | None = None,
         encoding: str | None = None, where: str | None = None,
-    ) -> str:  # fmt: skip
+    ) -> CommandStatus:  # fmt: skip
         """COPY a table FROM `source`; the status, such as ``'COPY 3'``.
 
         source: a path, a file object (its read() runs in the loop's executor), an asynchronous iterable of bytes, or
@@ -422,7 +423,7 @@ class Connection(
     async def copy_records_to_table(
         self, table_name: str, *, records: Iterable[Any] | AsyncIterable[Any], columns: Iterable[str] | None = None,
         schema_name: str | None = None, timeout: float | None = None, where: str | None = None,
-    ) -> str:  # fmt: skip
+    ) -> CommandStatus:  # fmt: skip
         """COPY records into a table; the status, such as ``'COPY 3'``.
 
         In binary; when a column's type has no binary form (money, regclass, tsvector ...), all in text.
@@ -727,7 +728,10 @@ class Connection(
             oids, columns = await self._wait(waiter)
             self._take_identity()
             await self._learn([*oids, *(column[3] for column in columns or ())], deadline)
-        except (asyncio.CancelledError, asyncio.TimeoutError, GeneratorExit, exceptions.NotExecutedError):
+        except (
+            asyncio.CancelledError, asyncio.TimeoutError, GeneratorExit, exceptions.NotExecutedError,
+            exceptions.InterfaceError,
+        ):  # fmt: skip
             # The server may have it by then; to close what is not there is no error.
             if name:
                 self._forget_statement(name.encode())

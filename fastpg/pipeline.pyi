@@ -4,6 +4,7 @@ from types import TracebackType
 from typing import Any
 
 from fastpg.reply import Reply
+from fastpg.types import CommandStatus
 
 class Pipeline:
     atomic: bool
@@ -12,7 +13,7 @@ class Pipeline:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool: ...
-    def execute(self, query: str, *args: Any, timeout: float | None = None) -> Reply[str]: ...
+    def execute(self, query: str, *args: Any, timeout: float | None = None) -> Reply[CommandStatus]: ...
     def fetch(
         self, query: str, *args: Any, timeout: float | None = None, record_class: type | None = None,
         row_factory: Any = None,

@@ -33,6 +33,7 @@ from fastpg._hooks import row_options
 from fastpg._row_factory import check_exclusive, row_sink
 from fastpg._startup import Deadline
 from fastpg.protocol.record import Record
+from fastpg.types import CommandStatus
 
 logger = logging.getLogger(__name__)
 
@@ -784,7 +785,7 @@ class Pool:
 
     # ------------------------------------------------ one call on any connection
 
-    async def execute(self, query: str, *args: Any, timeout: float | None = None) -> str:
+    async def execute(self, query: str, *args: Any, timeout: float | None = None) -> CommandStatus:
         """Connection.execute() on a borrowed connection."""
         waiter = self._queue.status(query, args, timeout) if args else None
         if waiter is not None:
@@ -877,7 +878,7 @@ class Pool:
         format: str | None = None, oids: bool | None = None, delimiter: str | None = None, null: str | None = None,
         header: bool | str | None = None, quote: str | None = None, escape: str | None = None,
         force_quote: bool | Iterable[str] | None = None, encoding: str | None = None,
-    ) -> str:  # fmt: skip
+    ) -> CommandStatus:  # fmt: skip
         """Connection.copy_from_table() on a borrowed connection."""
         return await self._call(  # type: ignore[no-any-return]
             "copy_from_table", table_name, output=output, columns=columns, schema_name=schema_name, timeout=timeout,
@@ -890,7 +891,7 @@ class Pool:
         format: str | None = None, oids: bool | None = None, delimiter: str | None = None, null: str | None = None,
         header: bool | str | None = None, quote: str | None = None, escape: str | None = None,
         force_quote: bool | Iterable[str] | None = None, encoding: str | None = None,
-    ) -> str:  # fmt: skip
+    ) -> CommandStatus:  # fmt: skip
         """Connection.copy_from_query() on a borrowed connection."""
         return await self._call(  # type: ignore[no-any-return]
             "copy_from_query", query, *args, output=output, timeout=timeout,
@@ -906,7 +907,7 @@ class Pool:
         quote: str | None = None, escape: str | None = None, force_quote: bool | Iterable[str] | None = None,
         force_not_null: bool | Iterable[str] | None = None, force_null: bool | Iterable[str] | None = None,
         encoding: str | None = None, where: str | None = None,
-    ) -> str:  # fmt: skip
+    ) -> CommandStatus:  # fmt: skip
         """Connection.copy_to_table() on a borrowed connection."""
         return await self._call(  # type: ignore[no-any-return]
             "copy_to_table", table_name, source=source, columns=columns, schema_name=schema_name, timeout=timeout,
@@ -919,7 +920,7 @@ class Pool:
     async def copy_records_to_table(
         self, table_name: str, *, records: Iterable[Any] | AsyncIterable[Any], columns: Iterable[str] | None = None,
         schema_name: str | None = None, timeout: float | None = None, where: str | None = None,
-    ) -> str:  # fmt: skip
+    ) -> CommandStatus:  # fmt: skip
         """Connection.copy_records_to_table() on a borrowed connection."""
         return await self._call(  # type: ignore[no-any-return]
             "copy_records_to_table", table_name, records=records, columns=columns, schema_name=schema_name,

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 from fastpg import cursor, exceptions
 from fastpg._row_factory import new_sink
 from fastpg._stale import check_stale
+from fastpg.protocol.status import command_status
 from fastpg.sinks.record import RecordSink, ValueSink
-from fastpg.types import Attribute, Type
+from fastpg.types import Attribute, CommandStatus, Type
 
 if TYPE_CHECKING:
     from fastpg.connection import Connection
@@ -47,10 +48,10 @@ class PreparedStatement:
         self._check_open("get_query")
         return self._query
 
-    def get_statusmsg(self) -> str | None:
+    def get_statusmsg(self) -> CommandStatus | None:
         """The status of the last execution (``'SELECT 1'``), None before the first."""
         self._check_open("get_statusmsg")
-        return self._last_status.decode() if self._last_status is not None else None
+        return command_status(self._last_status) if self._last_status is not None else None
 
     def get_parameters(self) -> tuple[Type, ...]:
         """The type of each parameter."""

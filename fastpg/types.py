@@ -15,6 +15,7 @@ __all__ = (
     "BitString",
     "Box",
     "Circle",
+    "CommandStatus",
     "InfinityDate",
     "InfinityDatetime",
     "InfinityInterval",
@@ -40,6 +41,35 @@ class Type(NamedTuple):
     kind: str
     """'scalar', 'array', 'composite', 'range' or 'multirange'."""
     schema: str
+
+
+class CommandStatus(str):
+    """The status of a statement, such as ``'INSERT 0 3'``: that str, which knows what is in it.
+
+    Equal to the str, of the same hash and repr; a pickle of it is one of the str.
+    """
+
+    __slots__ = ()
+
+    @property
+    def command(self) -> str:
+        """What was done, without numbers: 'INSERT', 'CREATE TABLE'; '' when there was no statement."""
+        return " ".join([word for word in self.split() if not word.isdecimal()])
+
+    @property
+    def rows(self) -> int | None:
+        """How many rows were inserted, changed, found, copied ...; None when the command is not about rows."""
+        count = self.rpartition(" ")[2]
+        return int(count) if count.isdecimal() else None
+
+    def __reduce__(self) -> tuple[type[str], tuple[str]]:
+        return str, (str(self),)
+
+    def __copy__(self) -> CommandStatus:
+        return self
+
+    def __deepcopy__(self, memo: Any) -> CommandStatus:
+        return self
 
 
 class Attribute(NamedTuple):

@@ -19,6 +19,7 @@ import pytest
 
 import fastpg
 from fastpg._alias import OWN
+from fastpg.types import CommandStatus
 
 WAIT = 30  # seconds after which a scenario hangs
 POOLER_HINT = re.compile(r"\n?(NOTE: pgbouncer|A connection pooler).*", re.DOTALL)
@@ -115,7 +116,7 @@ def described(value: Any) -> str:
 
 def kind(value: Any) -> str:
     """The name of a type, and in brackets the types of the members, each once."""
-    name = type(value).__name__
+    name = "str" if isinstance(value, CommandStatus) else type(value).__name__  # see "Status" in compatibility.md
     if isinstance(value, dict):
         members = [part for pair in value.items() for part in pair]
     elif isinstance(value, (list, tuple, set, frozenset)) or hasattr(value, "keys"):

@@ -32,6 +32,7 @@ LAYERS: dict[str, list[str]] = {
     # A view of the whole, under the name that it has in asyncpg.
     "fastpg.protocol.protocol": [*BASE, "fastpg.protocol*", "fastpg.codecs*", "fastpg._hooks", "fastpg.settings"],
     "fastpg.protocol.row": [*BASE, "fastpg.codecs.codec", "fastpg.protocol.record"],
+    "fastpg.protocol.status": ["fastpg.types"],
     "fastpg.protocol.auth": ["fastpg.exceptions*", "fastpg.protocol.scram", "fastpg.protocol.backend"],
     "fastpg.protocol.scram": ["fastpg.exceptions*", "fastpg.protocol._saslprep*"],
     "fastpg.protocol.*": [*BASE, "fastpg.protocol*", "fastpg.codecs.codec"],
@@ -40,7 +41,7 @@ LAYERS: dict[str, list[str]] = {
                       "fastpg.protocol.row", "fastpg.protocol.record", "fastpg.protocol.backend"],
     "fastpg.client": [*BASE, "fastpg.protocol*"],
     "fastpg.call": ["fastpg.client", "fastpg.protocol.operation", "fastpg.protocol.row", "fastpg.sinks.record",
-                    "fastpg.codecs._unknown"],
+                    "fastpg.codecs._unknown", "fastpg.types"],
     "fastpg._conninfo": [*BASE, *PARAMETERS],
     "fastpg._params": [*BASE, *PARAMETERS],
     "fastpg._passfile": [*BASE, *PARAMETERS],
@@ -73,7 +74,8 @@ LAYERS: dict[str, list[str]] = {
     "fastpg.reply": [],
     "fastpg.batch": ["fastpg.reply", "fastpg.protocol", "fastpg.protocol.*", "fastpg.wire", "fastpg.exceptions*"],
     "fastpg.pipeline": ["fastpg.reply", "fastpg.batch", "fastpg.client", "fastpg.protocol.operation",
-                        "fastpg.protocol.row", "fastpg.codecs._unknown", "fastpg.exceptions*", "fastpg.sinks.record"],
+                        "fastpg.protocol.row", "fastpg.codecs._unknown", "fastpg.exceptions*", "fastpg.sinks.record",
+                        "fastpg.types"],
     # The API: all of the above.
     "fastpg.*": ["*"],
 }  # fmt: skip

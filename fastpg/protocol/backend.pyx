@@ -33,7 +33,7 @@ cdef int _fill_limits() except -1:
         _limits[tag] = FASTPG_MAX_MESSAGE
     for tag in (ERROR_RESPONSE, NOTICE_RESPONSE, NOTIFICATION_RESPONSE):
         _limits[tag] = 1 << 20
-    _limits[PARAMETER_DESCRIPTION] = 6 + 4 * 65535
+    _limits[PARAMETER_DESCRIPTION] = 6 + 4 * 1000000     # more than Bind takes: the server describes them all the same
     _limits[COPY_IN_RESPONSE] = _limits[COPY_OUT_RESPONSE] = _limits[COPY_BOTH_RESPONSE] = 7 + 2 * 65535
     return 0
 
@@ -95,11 +95,9 @@ cdef tuple parse_row_description(const char *p, Py_ssize_t n):
 
 
 cdef tuple parse_parameter_description(const char *p, Py_ssize_t n):
-    cdef int i, count
-    if n < 2:
-        bad("ParameterDescription")
-    count = load_u16(p)
-    if n != 2 + 4 * count:
+    # The count has 16 bits, and the server writes what fits when there are more.
+    cdef Py_ssize_t i, count = (n - 2) // 4
+    if n < 2 or n != 2 + 4 * count or load_u16(p) != count % 65536:
         bad("ParameterDescription")
     return tuple([load_u32(p + 2 + 4 * i) for i in range(count)])
 

@@ -10,6 +10,7 @@ from fastpg.protocol.frontend cimport (
     write_copy_data, write_copy_done, write_copy_fail, write_query, write_sync,
 )
 from fastpg.protocol.operation cimport FILL_DONE, FILL_MORE, FILL_WAIT, Operation
+from fastpg.protocol.status cimport command_status
 from fastpg.wire cimport Out, out_bytes, out_free
 
 from fastpg.exceptions import InterfaceError
@@ -236,7 +237,7 @@ cdef class CopyIn(Operation):
         self.end(self.error)
         if self.error is None and not self.started:
             self.error = InterfaceError("the statement is not a COPY ... FROM STDIN")
-        self.result = self.status.decode() if self.status is not None else ""
+        self.result = command_status(self.status)
         return self.deliver()
 
     cdef int on_lost(self, object error) except -1:
@@ -347,5 +348,5 @@ cdef class CopyOut(Operation):
             return self.unexpected(backend.READY_FOR_QUERY)
         if self.error is None and not self.started:
             self.error = InterfaceError("the statement is not a COPY ... TO STDOUT")
-        self.result = self.status.decode() if self.status is not None else ""
+        self.result = command_status(self.status)
         return self.deliver()

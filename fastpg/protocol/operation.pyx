@@ -13,6 +13,7 @@ from fastpg.protocol.backend cimport expect_empty, tag_name
 from fastpg.protocol.frontend cimport (
     write_close, write_copy_fail, write_describe, write_execute, write_flush, write_parse, write_query, write_sync,
 )
+from fastpg.protocol.status cimport command_status
 from fastpg.wire cimport (
     FASTPG_MAX_MESSAGE, Out, out_begin_message, out_bytes, out_cstring, out_end_message, out_i32,
 )
@@ -112,6 +113,8 @@ cdef class StatementPlan:
         self.parameters = parameters
         self.plan = plan
         self.parameter_count = len(parameters)
+        if self.parameter_count > MAX_PARAMETERS:
+            raise too_many_parameters()
         self.codecs = <const Codec **>PyMem_Malloc((self.parameter_count or 1) * sizeof(Codec *))
         if self.codecs == NULL:
             raise MemoryError
@@ -191,9 +194,13 @@ cdef int write_arguments(StatementPlan statement, Out *out, object args, Py_ssiz
     return 0
 
 
+cdef object too_many_parameters():
+    return InterfaceError(f"the number of query arguments cannot exceed {MAX_PARAMETERS}")
+
+
 cdef int raise_wrong_count(Py_ssize_t expected, Py_ssize_t given) except -1:
-    if expected > MAX_PARAMETERS or given > MAX_PARAMETERS:
-        raise InterfaceError(f"the number of query arguments cannot exceed {MAX_PARAMETERS}")
+    if given > MAX_PARAMETERS:
+        raise too_many_parameters()
     hint = "Check the query against the passed list of arguments."
     if expected == 0:
         hint += (" Note that parameters are supported only in SELECT, INSERT, UPDATE, DELETE, MERGE and VALUES"
@@ -261,7 +268,7 @@ cdef class SimpleQuery(Operation):
     cdef int on_ready(self) except -1:
         if self.error is None and not self.answered:
             return raise_unanswered(self)
-        self.result = self.status.decode() if self.status is not None else ""
+        self.result = command_status(self.status)
         return self.deliver()
 
 
@@ -298,6 +305,8 @@ cdef class Prepare(Operation):
             expect_empty(tag, n)
         elif tag == backend.PARAMETER_DESCRIPTION and self.parameters is None:
             self.parameters = backend.parse_parameter_description(p, n)
+            if len(self.parameters) > MAX_PARAMETERS:
+                self.on_error(too_many_parameters())
         elif tag == backend.ROW_DESCRIPTION and self.parameters is not None and self.columns is None:
             self.columns = backend.parse_row_description(p, n)
         elif tag == backend.NO_DATA and self.parameters is not None:
@@ -403,7 +412,7 @@ cdef class Execute(Operation):
     cdef int conclude(self) except -1:
         # What the sink has, in the shape that the caller wants.
         if self.shape == SHAPE_STATUS:
-            self.result = self.status.decode() if self.status is not None else ""
+            self.result = command_status(self.status)
             return 0
         try:
             result = self.sink.finish()

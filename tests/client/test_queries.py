@@ -54,6 +54,37 @@ async def test_execute_status(connection: fastpg.Connection) -> None:
     assert rows == [(1,), (2,)]
 
 
+@pytest.mark.parametrize("count", [32767, 32768, 65535])
+async def test_many_parameters(connection: fastpg.Connection, count: int) -> None:
+    places = ",".join(f"(${i}::int)" for i in range(1, count + 1))
+    query = f"SELECT count(*), min(v), max(v), sum(v) FROM (VALUES {places}) t (v)"
+    expected = (count, 0, count - 1, count * (count - 1) // 2)
+    assert await connection.fetchrow(query, *range(count)) == expected
+    statement = await connection.prepare(query)
+    assert len(statement.get_parameters()) == count
+    assert await statement.fetchmany([range(count), tuple(range(count))]) == [expected, expected]
+
+
+async def test_too_many_parameters(connection: fastpg.Connection) -> None:
+    places = ",".join(f"(${i}::int)" for i in range(1, 65537))
+    query = f"SELECT count(*) FROM (VALUES {places}) t (v)"
+    text = "the number of query arguments cannot exceed 65535"
+    for call in (
+        lambda: connection.fetch(query, *range(65536)),
+        lambda: connection.fetch("SELECT 1", *range(65536)),
+        lambda: connection.executemany(query, [range(65536)]),
+        lambda: connection.prepare(query),
+    ):
+        with pytest.raises(exceptions.InterfaceError, match=text):
+            await call()
+    for atomic in (False, True):
+        with pytest.raises(exceptions.InterfaceError, match=text):
+            async with connection.pipeline(atomic=atomic) as p:
+                p.fetch(query, *range(65536))
+    left = await connection.fetch("SELECT statement FROM pg_prepared_statements WHERE length(statement) > 100000")
+    assert left == []
+
+
 async def test_many_rows(connection: fastpg.Connection) -> None:
     rows = await connection.fetch("SELECT g, repeat('x', g % 100) FROM generate_series(1, 100000) g")
     assert len(rows) == 100000 and sum(row[0] for row in rows) == 5000050000

@@ -1,0 +1,4 @@
+# SPDX-License-Identifier: MIT
+from fastpg.types import CommandStatus
+
+def command_status(tag: bytes | None) -> CommandStatus: ...
