@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fastpg import exceptions
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from fastpg.connection import Connection
 
 
-def check_stale(kind: str, method: str, connection: Connection, releases: int) -> None:
+def check_stale(kind: str, method: str, connection: Connection[Any], releases: int) -> None:
     """Raise InterfaceError when the connection is closed, or has gone back to its pool since `releases` was read."""
     if connection._pool_release_ctr != releases:
         raise exceptions.InterfaceError(

@@ -10,7 +10,7 @@ import warnings
 from collections.abc import AsyncIterable, Awaitable, Generator, Iterable, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import Any, Literal, NamedTuple
+from typing import Any, Generic, Literal, NamedTuple, TypeVar, overload
 
 from fastpg import _copy, _server, _shapes, call, connect_utils, cursor, exceptions, transaction
 from fastpg._cancel import send_cancel
@@ -25,6 +25,7 @@ from fastpg._row_factory import check_exclusive, new_sink, row_sink
 from fastpg._server import ServerCapabilities as ServerCapabilities
 from fastpg._type_codecs import Codecs, DeclaredCodecs, NamedCodec, declared
 from fastpg._types import TypeCodecMixin, record_maker
+from fastpg._typing import RecordT, RowFactory, RowT, T
 from fastpg.client import ClientProtocol
 from fastpg.codecs._unknown import UnknownTypeError
 from fastpg.codecs.options import CodecOptions
@@ -51,6 +52,8 @@ from fastpg.statement_cache import StatementCache as _StatementCache  # noqa: F4
 from fastpg.types import CommandStatus, ServerVersion
 
 AGAIN = object()  # see Connection._mend()
+
+ConnectionT = TypeVar("ConnectionT", bound="Connection[Any]")
 
 _uid = 0  # of the names on servers, in this process
 
@@ -101,7 +104,7 @@ def unclosed(what: Any, made: traceback.StackSummary | None) -> str:
     return f"unclosed connection {what!r}; created at (most recent call last):\n{''.join(made.format())}"
 
 
-class _ConnectionProxy:
+class _ConnectionProxy(Generic[RowT]):
     """The base of what stands for a Connection: a pool's proxy."""
 
     __slots__ = ()
@@ -115,7 +118,7 @@ class ConnectionMeta(HookMeta):
 
 
 class Connection(
-    TypeCodecMixin, HookMixin, InternalsMixin, ListenerMixin, QueryLogMixin, metaclass=ConnectionMeta
+    TypeCodecMixin, HookMixin, InternalsMixin, ListenerMixin, QueryLogMixin, Generic[RowT], metaclass=ConnectionMeta
 ):
     """A connection to one PostgreSQL session. Make it with :func:`connect`.
 
@@ -199,6 +202,31 @@ class Connection(
         status: CommandStatus = await self._wait(self._client.run(SimpleQuery(query), self._left(limit)))
         return status
 
+    @overload
+    async def fetch(
+        self, query: str, *args: Any, timeout: float | None = None, record_class: None = None, row_factory: None = None
+    ) -> list[RowT]: ...
+    @overload
+    async def fetch(
+        self, query: str, *args: Any, timeout: float | None = None,
+        record_class: type[RecordT], row_factory: None = None,
+    ) -> list[RecordT]: ...  # fmt: skip
+    @overload
+    async def fetch(
+        self, query: str, *args: Any, timeout: float | None = None, row_factory: Literal["record"]
+    ) -> list[Record]: ...
+    @overload
+    async def fetch(
+        self, query: str, *args: Any, timeout: float | None = None, row_factory: Literal["tuple"]
+    ) -> list[tuple[Any, ...]]: ...
+    @overload
+    async def fetch(
+        self, query: str, *args: Any, timeout: float | None = None, row_factory: Literal["dict"] | type[dict[str, Any]]
+    ) -> list[dict[str, Any]]: ...
+    @overload
+    async def fetch(
+        self, query: str, *args: Any, timeout: float | None = None, row_factory: RowFactory[T]
+    ) -> list[T]: ...
     async def fetch(
         self, query: str, *args: Any, timeout: float | None = None, record_class: type | None = None,
         row_factory: Any = None,
@@ -227,6 +255,31 @@ class Connection(
         result: list[Any] = (await self._run(query, args, 0, new_sink(rows), timeout))[1]
         return result
 
+    @overload
+    async def fetchrow(
+        self, query: str, *args: Any, timeout: float | None = None, record_class: None = None, row_factory: None = None
+    ) -> RowT | None: ...
+    @overload
+    async def fetchrow(
+        self, query: str, *args: Any, timeout: float | None = None,
+        record_class: type[RecordT], row_factory: None = None,
+    ) -> RecordT | None: ...  # fmt: skip
+    @overload
+    async def fetchrow(
+        self, query: str, *args: Any, timeout: float | None = None, row_factory: Literal["record"]
+    ) -> Record | None: ...
+    @overload
+    async def fetchrow(
+        self, query: str, *args: Any, timeout: float | None = None, row_factory: Literal["tuple"]
+    ) -> tuple[Any, ...] | None: ...
+    @overload
+    async def fetchrow(
+        self, query: str, *args: Any, timeout: float | None = None, row_factory: Literal["dict"] | type[dict[str, Any]]
+    ) -> dict[str, Any] | None: ...
+    @overload
+    async def fetchrow(
+        self, query: str, *args: Any, timeout: float | None = None, row_factory: RowFactory[T]
+    ) -> T | None: ...
     async def fetchrow(
         self, query: str, *args: Any, timeout: float | None = None, record_class: type | None = None,
         row_factory: Any = None,
@@ -267,6 +320,33 @@ class Connection(
                 return await mending
         return (await self._run(query, args, 1, ValueSink(column), timeout))[1]
 
+    @overload
+    async def fetchmany(
+        self, query: str, args: Iterable[Sequence[Any]], *, timeout: float | None = None,
+        record_class: None = None, row_factory: None = None,
+    ) -> list[RowT]: ...  # fmt: skip
+    @overload
+    async def fetchmany(
+        self, query: str, args: Iterable[Sequence[Any]], *, timeout: float | None = None,
+        record_class: type[RecordT], row_factory: None = None,
+    ) -> list[RecordT]: ...  # fmt: skip
+    @overload
+    async def fetchmany(
+        self, query: str, args: Iterable[Sequence[Any]], *, timeout: float | None = None, row_factory: Literal["record"]
+    ) -> list[Record]: ...
+    @overload
+    async def fetchmany(
+        self, query: str, args: Iterable[Sequence[Any]], *, timeout: float | None = None, row_factory: Literal["tuple"]
+    ) -> list[tuple[Any, ...]]: ...
+    @overload
+    async def fetchmany(
+        self, query: str, args: Iterable[Sequence[Any]], *, timeout: float | None = None,
+        row_factory: Literal["dict"] | type[dict[str, Any]],
+    ) -> list[dict[str, Any]]: ...  # fmt: skip
+    @overload
+    async def fetchmany(
+        self, query: str, args: Iterable[Sequence[Any]], *, timeout: float | None = None, row_factory: RowFactory[T]
+    ) -> list[T]: ...
     @logged
     async def fetchmany(
         self,
@@ -295,10 +375,37 @@ class Connection(
         else:
             await self._run_all(command, args, RecordSink(None, keep=False), timeout)
 
+    @overload
+    async def prepare(
+        self, query: str, *, name: str | None = None, timeout: float | None = None,
+        record_class: None = None, row_factory: None = None,
+    ) -> PreparedStatement[RowT]: ...  # fmt: skip
+    @overload
+    async def prepare(
+        self, query: str, *, name: str | None = None, timeout: float | None = None,
+        record_class: type[RecordT], row_factory: None = None,
+    ) -> PreparedStatement[RecordT]: ...  # fmt: skip
+    @overload
+    async def prepare(
+        self, query: str, *, name: str | None = None, timeout: float | None = None, row_factory: Literal["record"]
+    ) -> PreparedStatement[Record]: ...
+    @overload
+    async def prepare(
+        self, query: str, *, name: str | None = None, timeout: float | None = None, row_factory: Literal["tuple"]
+    ) -> PreparedStatement[tuple[Any, ...]]: ...
+    @overload
+    async def prepare(
+        self, query: str, *, name: str | None = None, timeout: float | None = None,
+        row_factory: Literal["dict"] | type[dict[str, Any]],
+    ) -> PreparedStatement[dict[str, Any]]: ...  # fmt: skip
+    @overload
+    async def prepare(
+        self, query: str, *, name: str | None = None, timeout: float | None = None, row_factory: RowFactory[T]
+    ) -> PreparedStatement[T]: ...
     async def prepare(
         self, query: str, *, name: str | None = None, timeout: float | None = None, record_class: type | None = None,
         row_factory: Any = None,
-    ) -> PreparedStatement:  # fmt: skip
+    ) -> PreparedStatement[Any]:  # fmt: skip
         """Prepare a statement on the server. name: its name there; generated when None.
 
         record_class, row_factory: what its rows are, see :meth:`fetch`.
@@ -308,7 +415,7 @@ class Connection(
     async def _prepare(
         self, query: str, *, name: str | None = None, timeout: float | None = None, use_cache: bool = False,
         record_class: type | None = None, row_factory: Any = None,
-    ) -> PreparedStatement:  # fmt: skip
+    ) -> PreparedStatement[Any]:  # fmt: skip
         rows = self._rows_of(record_class, row_factory)
         limit = await self._ready(timeout)
         with self._section():
@@ -324,6 +431,36 @@ class Connection(
             return named
         return self._get_unique_id("stmt") if named and self._config.statement_cache_size else ""
 
+    @overload
+    def cursor(
+        self, query: str, *args: Any, prefetch: int | None = None, timeout: float | None = None,
+        record_class: None = None, row_factory: None = None,
+    ) -> cursor.CursorFactory[RowT]: ...  # fmt: skip
+    @overload
+    def cursor(
+        self, query: str, *args: Any, prefetch: int | None = None, timeout: float | None = None,
+        record_class: type[RecordT], row_factory: None = None,
+    ) -> cursor.CursorFactory[RecordT]: ...  # fmt: skip
+    @overload
+    def cursor(
+        self, query: str, *args: Any, prefetch: int | None = None, timeout: float | None = None,
+        row_factory: Literal["record"],
+    ) -> cursor.CursorFactory[Record]: ...  # fmt: skip
+    @overload
+    def cursor(
+        self, query: str, *args: Any, prefetch: int | None = None, timeout: float | None = None,
+        row_factory: Literal["tuple"],
+    ) -> cursor.CursorFactory[tuple[Any, ...]]: ...  # fmt: skip
+    @overload
+    def cursor(
+        self, query: str, *args: Any, prefetch: int | None = None, timeout: float | None = None,
+        row_factory: Literal["dict"] | type[dict[str, Any]],
+    ) -> cursor.CursorFactory[dict[str, Any]]: ...  # fmt: skip
+    @overload
+    def cursor(
+        self, query: str, *args: Any, prefetch: int | None = None, timeout: float | None = None,
+        row_factory: RowFactory[T],
+    ) -> cursor.CursorFactory[T]: ...  # fmt: skip
     def cursor(
         self,
         query: str,
@@ -332,7 +469,7 @@ class Connection(
         timeout: float | None = None,
         record_class: type | None = None,
         row_factory: Any = None,
-    ) -> cursor.CursorFactory:
+    ) -> cursor.CursorFactory[Any]:
         """A cursor, inside a transaction: await it, or iterate with ``async for`` (prefetch rows a round trip).
 
         record_class, row_factory: what its rows are, see :meth:`fetch`.
@@ -348,7 +485,7 @@ class Connection(
         self._check_open()
         return transaction.Transaction(self, isolation, readonly, deferrable)
 
-    def pipeline(self, *, atomic: bool = False, timeout: float | None = None) -> Pipeline:
+    def pipeline(self, *, atomic: bool = False, timeout: float | None = None) -> Pipeline[RowT]:
         """Send many statements in few writes: ``async with connection.pipeline() as p:``.
 
         `p` has execute, fetch, fetchrow, fetchval, executemany and fetchmany. They send at once, without waiting, and
@@ -1029,6 +1166,23 @@ watch_methods(Connection, "execute", "fetch", "fetchrow", "fetchval")
 ORIGINAL_EXECUTE = Connection.execute
 
 
+@overload
+async def connect(dsn: str | None = None, *, connection_class: type[ConnectionT], **options: Any) -> ConnectionT: ...
+@overload
+async def connect(dsn: str | None = None, *, record_class: type[RecordT], **options: Any) -> Connection[RecordT]: ...
+@overload
+async def connect(dsn: str | None = None, *, row_factory: Literal["record"], **options: Any) -> Connection[Record]: ...
+@overload
+async def connect(
+    dsn: str | None = None, *, row_factory: Literal["tuple"], **options: Any
+) -> Connection[tuple[Any, ...]]: ...
+@overload
+async def connect(
+    dsn: str | None = None, *, row_factory: Literal["dict"] | type[dict[str, Any]], **options: Any
+) -> Connection[dict[str, Any]]: ...
+@overload
+async def connect(dsn: str | None = None, *, row_factory: RowFactory[T], **options: Any) -> Connection[T]: ...
+@overload
 async def connect(
     dsn: str | None = None,
     *,
@@ -1048,7 +1202,43 @@ async def connect(
     command_timeout: float | None = None,
     ssl: Any = None,
     direct_tls: bool | None = None,
-    connection_class: type[Connection] = Connection,
+    server_settings: dict[str, str] | None = None,
+    target_session_attrs: Any = None,
+    krbsrvname: str | None = None,
+    gsslib: str | None = None,
+    connector: Any = None,
+    sock: Any = None,
+    eager_begin: bool = False,
+    proxy: str | None = None,
+    codecs: Codecs | None = None,
+    json: Any = None,
+    strict_numbers: bool = False,
+    plain_uuid: bool = False,
+    out_of_range: Literal["error", "text", "clamp"] = "error",
+    max_is_infinity: bool = False,
+    array_bounds: bool = False,
+    **libpq: Any,
+) -> Connection[Record]: ...
+async def connect(
+    dsn: str | None = None,
+    *,
+    host: str | Sequence[str] | None = None,
+    port: int | str | Sequence[int] | None = None,
+    user: str | None = None,
+    password: Any = None,
+    passfile: Any = None,
+    service: str | None = None,
+    servicefile: Any = None,
+    database: str | None = None,
+    loop: asyncio.AbstractEventLoop | None = None,
+    timeout: float | None = None,
+    statement_cache_size: int = 100,
+    max_cached_statement_lifetime: float = 300,
+    max_cacheable_statement_size: int = 1024 * 15,
+    command_timeout: float | None = None,
+    ssl: Any = None,
+    direct_tls: bool | None = None,
+    connection_class: type[Connection[Any]] = Connection,
     record_class: type[Record] = Record,
     row_factory: Any = None,
     server_settings: dict[str, str] | None = None,

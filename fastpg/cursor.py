@@ -5,12 +5,14 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Generator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, Literal, overload
 
 from fastpg import exceptions
 from fastpg._hooks import PreparedStatementState
 from fastpg._row_factory import new_sink
 from fastpg._stale import check_stale
+from fastpg._typing import RowFactory, RowT, T
+from fastpg.protocol.record import Record
 
 if TYPE_CHECKING:
     from fastpg.connection import Connection
@@ -31,14 +33,14 @@ def given(row_factory: Any) -> tuple[Any, ...]:
     return () if row_factory is None else (row_factory,)
 
 
-class CursorFactory:
+class CursorFactory(Generic[RowT]):
     """What ``connection.cursor()`` gives: await it for a Cursor, or iterate over it with ``async for``."""
 
     __slots__ = ("_args", "_connection", "_prefetch", "_query", "_releases", "_rows", "_state", "_timeout")
 
     def __init__(
         self,
-        connection: Connection,
+        connection: Connection[Any],
         query: str,
         state: StatementPlan | None,
         args: tuple[Any, ...],
@@ -55,30 +57,29 @@ class CursorFactory:
         self._rows = rows  # what new_sink() takes
         self._releases = connection._pool_release_ctr
 
-    def __aiter__(self) -> CursorIterator:
+    def __aiter__(self) -> CursorIterator[RowT]:
         check_stale(type(self).__name__, "__aiter__", self._connection, self._releases)
         return CursorIterator(
             self._connection, self._query, self._state, self._args, self._rows,
             PREFETCH if self._prefetch is None else self._prefetch, self._timeout,
         )  # fmt: skip
 
-    def __await__(self) -> Generator[Any, None, Cursor]:
+    def __await__(self) -> Generator[Any, None, Cursor[RowT]]:
         check_stale(type(self).__name__, "__await__", self._connection, self._releases)
         if self._prefetch is not None:
             raise exceptions.InterfaceError("prefetch argument can only be specified for iterable cursor")
-        return Cursor(
-            self._connection, self._query, self._state, self._args, self._rows
-        )._init(self._timeout).__await__()  # fmt: skip
+        made: Cursor[RowT] = Cursor(self._connection, self._query, self._state, self._args, self._rows)
+        return made._init(self._timeout).__await__()
 
 
-class BaseCursor:
+class BaseCursor(Generic[RowT]):
     """A portal, made at the first use."""
 
     __slots__ = ("_args", "_connection", "_exhausted", "_portal", "_query", "_releases", "_rows", "_state")
 
     def __init__(
         self,
-        connection: Connection,
+        connection: Connection[Any],
         query: str,
         state: StatementPlan | None,
         args: tuple[Any, ...],
@@ -154,14 +155,14 @@ class BaseCursor:
             self._connection._forget_portal(self._portal)
 
 
-class CursorIterator(BaseCursor):
+class CursorIterator(BaseCursor[RowT]):
     """Rows one by one, fetched `prefetch` at a time."""
 
     __slots__ = ("_buffer", "_prefetch", "_timeout")
 
     def __init__(
         self,
-        connection: Connection,
+        connection: Connection[Any],
         query: str,
         state: StatementPlan | None,
         args: tuple[Any, ...],
@@ -172,15 +173,15 @@ class CursorIterator(BaseCursor):
         super().__init__(connection, query, state, args, rows)
         if prefetch <= 0:
             raise exceptions.InterfaceError("prefetch argument must be greater than zero")
-        self._buffer: deque[Any] = deque()
+        self._buffer: deque[RowT] = deque()
         self._prefetch = prefetch
         self._timeout = timeout
 
-    def __aiter__(self) -> CursorIterator:
+    def __aiter__(self) -> CursorIterator[RowT]:
         self._check_ready("__aiter__")
         return self
 
-    async def __anext__(self) -> Any:
+    async def __anext__(self) -> RowT:
         self._check_ready("__anext__")
         if self._portal is None:
             self._buffer.extend(await self._bind_exec(self._prefetch, self._timeout))
@@ -191,15 +192,29 @@ class CursorIterator(BaseCursor):
         raise StopAsyncIteration
 
 
-class Cursor(BaseCursor):
+class Cursor(BaseCursor[RowT]):
     """A cursor whose rows are fetched on demand."""
 
     __slots__ = ()
 
-    async def _init(self, timeout: float | None) -> Cursor:
+    async def _init(self, timeout: float | None) -> Cursor[RowT]:
         await self._bind(timeout)
         return self
 
+    @overload
+    async def fetch(self, n: int, *, timeout: float | None = None, row_factory: None = None) -> list[RowT]: ...
+    @overload
+    async def fetch(self, n: int, *, timeout: float | None = None, row_factory: Literal["record"]) -> list[Record]: ...
+    @overload
+    async def fetch(
+        self, n: int, *, timeout: float | None = None, row_factory: Literal["tuple"]
+    ) -> list[tuple[Any, ...]]: ...
+    @overload
+    async def fetch(
+        self, n: int, *, timeout: float | None = None, row_factory: Literal["dict"] | type[dict[str, Any]]
+    ) -> list[dict[str, Any]]: ...
+    @overload
+    async def fetch(self, n: int, *, timeout: float | None = None, row_factory: RowFactory[T]) -> list[T]: ...
     async def fetch(self, n: int, *, timeout: float | None = None, row_factory: Any = None) -> list[Any]:
         """The next n rows; fewer at the end. timeout in seconds.
 
@@ -210,6 +225,20 @@ class Cursor(BaseCursor):
             raise exceptions.InterfaceError("n must be greater than zero")
         return await self._exec(n, timeout, *given(row_factory))
 
+    @overload
+    async def fetchrow(self, *, timeout: float | None = None, row_factory: None = None) -> RowT | None: ...
+    @overload
+    async def fetchrow(self, *, timeout: float | None = None, row_factory: Literal["record"]) -> Record | None: ...
+    @overload
+    async def fetchrow(
+        self, *, timeout: float | None = None, row_factory: Literal["tuple"]
+    ) -> tuple[Any, ...] | None: ...
+    @overload
+    async def fetchrow(
+        self, *, timeout: float | None = None, row_factory: Literal["dict"] | type[dict[str, Any]]
+    ) -> dict[str, Any] | None: ...
+    @overload
+    async def fetchrow(self, *, timeout: float | None = None, row_factory: RowFactory[T]) -> T | None: ...
     async def fetchrow(self, *, timeout: float | None = None, row_factory: Any = None) -> Any:
         """The next row, or None at the end. See :meth:`fetch`."""
         self._check_ready("fetchrow")

@@ -7,6 +7,7 @@
 import asyncio
 import re
 from collections import deque
+from types import GenericAlias
 
 from libc.stdint cimport uint32_t
 
@@ -127,6 +128,10 @@ cdef class Pipeline:
     def fetchmany(self, str query not None, args, *, timeout=None, record_class=None, row_factory=None):
         """Run a query once for each element of args: the Future of all rows."""
         return self.add(query, None, args, self.sink(record_class, row_factory), SHAPE_SINK, 0, timeout)
+
+    def __class_getitem__(cls, item):
+        """Pipeline[Row] in annotations, which may be evaluated."""
+        return GenericAlias(cls, item)
 
     def __getattr__(self, name):
         if name in REFUSED:

@@ -25,13 +25,14 @@ import weakref
 from collections.abc import AsyncIterable, Awaitable, Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any, Generic, Literal, overload
 
 from fastpg import _depth, connection, exceptions
 from fastpg._dispatch import Dispatcher, Holder
 from fastpg._hooks import row_options
 from fastpg._row_factory import check_exclusive, row_sink
 from fastpg._startup import Deadline
+from fastpg._typing import RecordT, RowFactory, RowT, T
 from fastpg.protocol.record import Record
 from fastpg.types import CommandStatus
 
@@ -59,7 +60,7 @@ class PoolConnectionProxyMeta(type):
 
 def forward(name: str, method: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(method)
-    def call(self: PoolConnectionProxy, *args: Any, **kwargs: Any) -> Any:
+    def call(self: PoolConnectionProxy[Any], *args: Any, **kwargs: Any) -> Any:
         con = self._con
         if con is None:
             raise exceptions.InterfaceError(
@@ -74,7 +75,14 @@ def forward(name: str, method: Callable[..., Any]) -> Callable[..., Any]:
     return call
 
 
-class PoolConnectionProxy(connection._ConnectionProxy, metaclass=PoolConnectionProxyMeta):
+if TYPE_CHECKING:
+    # It has all methods of a Connection, and passes for one in isinstance().
+    ConnectionProxy = connection.Connection
+else:
+    ConnectionProxy = connection._ConnectionProxy
+
+
+class PoolConnectionProxy(ConnectionProxy[RowT], metaclass=PoolConnectionProxyMeta):  # type: ignore[metaclass]
     """A borrowed connection: everything that Connection has, until it is released."""
 
     __slots__ = ("_con", "_holder")
@@ -100,10 +108,10 @@ class PoolConnectionHolder(Holder):
 
     __slots__ = ("_pool", "_proxy", "_timeout")
 
-    def __init__(self, pool: Pool) -> None:
+    def __init__(self, pool: Pool[Any]) -> None:
         super().__init__(pool._queue)
         self._pool = pool
-        self._proxy: PoolConnectionProxy | None = None
+        self._proxy: PoolConnectionProxy[Any] | None = None
         self._timeout: float | None = None
 
     async def connect(self) -> None:
@@ -135,7 +143,7 @@ class PoolConnectionHolder(Holder):
             self.expires > 0 and time.monotonic() >= self.expires
         )
 
-    async def acquire(self) -> PoolConnectionProxy:
+    async def acquire(self) -> PoolConnectionProxy[Any]:
         """Called with the holder taken out of the queue."""
         pool = self._pool
         self.take()
@@ -281,13 +289,13 @@ def on_lost(holder: weakref.ref[PoolConnectionHolder], con: weakref.ref[Any], cl
         place._on_lost(lost)
 
 
-def on_inactive(pool: weakref.ref[Pool]) -> None:
+def on_inactive(pool: weakref.ref[Pool[Any]]) -> None:
     living = pool()
     if living is not None:
         living._end_inactive()
 
 
-def take_back(pool: weakref.ref[Pool], holder: PoolConnectionHolder) -> None:
+def take_back(pool: weakref.ref[Pool[Any]], holder: PoolConnectionHolder) -> None:
     """A call has ended on a connection that cannot just be used again."""
     living = pool()
     if living is None:
@@ -319,7 +327,7 @@ class PoolStats:
     max_size: int
 
 
-class Pool:
+class Pool(Generic[RowT]):
     """A pool of connections; make it with :func:`create_pool`. It belongs to one event loop."""
 
     __slots__ = (
@@ -476,10 +484,10 @@ class Pool:
 
     # -------------------------------------------------------------- the start
 
-    def __await__(self) -> Generator[Any, None, Pool]:
+    def __await__(self) -> Generator[Any, None, Pool[RowT]]:
         return self._initialize().__await__()
 
-    async def __aenter__(self) -> Pool:
+    async def __aenter__(self) -> Pool[RowT]:
         await self._initialize()
         return self
 
@@ -488,7 +496,7 @@ class Pool:
     ) -> None:
         await self.close()
 
-    async def _initialize(self) -> Pool:
+    async def _initialize(self) -> Pool[RowT]:
         if self._initialized:
             return self
         if self._initializing:
@@ -651,11 +659,11 @@ class Pool:
 
     # ------------------------------------------------------ acquire and release
 
-    def acquire(self, *, timeout: float | None = None) -> PoolAcquireContext:
+    def acquire(self, *, timeout: float | None = None) -> PoolAcquireContext[RowT]:
         """Borrow a connection: await it, or ``async with``. timeout in seconds, for waiting, connecting and setup."""
         return PoolAcquireContext(self, self._acquire_timeout if timeout is None else timeout)
 
-    async def _acquire(self, timeout: float | None) -> PoolConnectionProxy:
+    async def _acquire(self, timeout: float | None) -> PoolConnectionProxy[Any]:
         if self._closing:
             raise exceptions.InterfaceError("pool is closing")
         self._check_init()
@@ -673,10 +681,10 @@ class Pool:
             raise
         return proxy
 
-    async def _borrow(self, timeout: float | None) -> PoolConnectionProxy:
+    async def _borrow(self, timeout: float | None) -> PoolConnectionProxy[Any]:
         return await self._borrow_from(await self._queue.get(), timeout)
 
-    async def _borrow_from(self, holder: PoolConnectionHolder, timeout: float | None) -> PoolConnectionProxy:
+    async def _borrow_from(self, holder: PoolConnectionHolder, timeout: float | None) -> PoolConnectionProxy[Any]:
         try:
             if self._closed:
                 raise exceptions.InterfaceError("pool is closed")
@@ -687,7 +695,7 @@ class Pool:
             raise
         return proxy
 
-    def _give_back(self, proxy: PoolConnectionProxy, timeout: float | None) -> asyncio.Task[None] | None:
+    def _give_back(self, proxy: PoolConnectionProxy[Any], timeout: float | None) -> asyncio.Task[None] | None:
         holder = proxy._holder
         if timeout is None:
             timeout = holder._timeout
@@ -804,6 +812,31 @@ class Pool:
         """Connection.executemany() on a borrowed connection."""
         await self._call("executemany", command, args, timeout=timeout)
 
+    @overload
+    async def fetch(
+        self, query: str, *args: Any, timeout: float | None = None, record_class: None = None, row_factory: None = None
+    ) -> list[RowT]: ...
+    @overload
+    async def fetch(
+        self, query: str, *args: Any, timeout: float | None = None,
+        record_class: type[RecordT], row_factory: None = None,
+    ) -> list[RecordT]: ...  # fmt: skip
+    @overload
+    async def fetch(
+        self, query: str, *args: Any, timeout: float | None = None, row_factory: Literal["record"]
+    ) -> list[Record]: ...
+    @overload
+    async def fetch(
+        self, query: str, *args: Any, timeout: float | None = None, row_factory: Literal["tuple"]
+    ) -> list[tuple[Any, ...]]: ...
+    @overload
+    async def fetch(
+        self, query: str, *args: Any, timeout: float | None = None, row_factory: Literal["dict"] | type[dict[str, Any]]
+    ) -> list[dict[str, Any]]: ...
+    @overload
+    async def fetch(
+        self, query: str, *args: Any, timeout: float | None = None, row_factory: RowFactory[T]
+    ) -> list[T]: ...
     async def fetch(
         self, query: str, *args: Any, timeout: float | None = None, record_class: type | None = None,
         row_factory: Any = None,
@@ -842,6 +875,31 @@ class Pool:
                 return await self._call_on(value, "fetchval", query, *args, column=column, timeout=timeout)
         return await self._call("fetchval", query, *args, column=column, timeout=timeout)
 
+    @overload
+    async def fetchrow(
+        self, query: str, *args: Any, timeout: float | None = None, record_class: None = None, row_factory: None = None
+    ) -> RowT | None: ...
+    @overload
+    async def fetchrow(
+        self, query: str, *args: Any, timeout: float | None = None,
+        record_class: type[RecordT], row_factory: None = None,
+    ) -> RecordT | None: ...  # fmt: skip
+    @overload
+    async def fetchrow(
+        self, query: str, *args: Any, timeout: float | None = None, row_factory: Literal["record"]
+    ) -> Record | None: ...
+    @overload
+    async def fetchrow(
+        self, query: str, *args: Any, timeout: float | None = None, row_factory: Literal["tuple"]
+    ) -> tuple[Any, ...] | None: ...
+    @overload
+    async def fetchrow(
+        self, query: str, *args: Any, timeout: float | None = None, row_factory: Literal["dict"] | type[dict[str, Any]]
+    ) -> dict[str, Any] | None: ...
+    @overload
+    async def fetchrow(
+        self, query: str, *args: Any, timeout: float | None = None, row_factory: RowFactory[T]
+    ) -> T | None: ...
     async def fetchrow(
         self, query: str, *args: Any, timeout: float | None = None, record_class: type | None = None,
         row_factory: Any = None,
@@ -862,6 +920,33 @@ class Pool:
                 )
         return await self._call("fetchrow", query, *args, timeout=timeout, **row_options(record_class, row_factory))
 
+    @overload
+    async def fetchmany(
+        self, query: str, args: Iterable[Sequence[Any]], *, timeout: float | None = None,
+        record_class: None = None, row_factory: None = None,
+    ) -> list[RowT]: ...  # fmt: skip
+    @overload
+    async def fetchmany(
+        self, query: str, args: Iterable[Sequence[Any]], *, timeout: float | None = None,
+        record_class: type[RecordT], row_factory: None = None,
+    ) -> list[RecordT]: ...  # fmt: skip
+    @overload
+    async def fetchmany(
+        self, query: str, args: Iterable[Sequence[Any]], *, timeout: float | None = None, row_factory: Literal["record"]
+    ) -> list[Record]: ...
+    @overload
+    async def fetchmany(
+        self, query: str, args: Iterable[Sequence[Any]], *, timeout: float | None = None, row_factory: Literal["tuple"]
+    ) -> list[tuple[Any, ...]]: ...
+    @overload
+    async def fetchmany(
+        self, query: str, args: Iterable[Sequence[Any]], *, timeout: float | None = None,
+        row_factory: Literal["dict"] | type[dict[str, Any]],
+    ) -> list[dict[str, Any]]: ...  # fmt: skip
+    @overload
+    async def fetchmany(
+        self, query: str, args: Iterable[Sequence[Any]], *, timeout: float | None = None, row_factory: RowFactory[T]
+    ) -> list[T]: ...
     async def fetchmany(
         self, query: str, args: Iterable[Sequence[Any]], *, timeout: float | None = None,
         record_class: type | None = None, row_factory: Any = None,
@@ -964,18 +1049,18 @@ OWN_METHODS = {
 }
 
 
-class PoolAcquireContext:
+class PoolAcquireContext(Generic[RowT]):
     """What acquire() returns: await it, or use it with ``async with``, once."""
 
     __slots__ = ("connection", "done", "pool", "timeout")
 
-    def __init__(self, pool: Pool, timeout: float | None) -> None:
+    def __init__(self, pool: Pool[RowT], timeout: float | None) -> None:
         self.pool = pool
         self.timeout = timeout
-        self.connection: PoolConnectionProxy | None = None
+        self.connection: PoolConnectionProxy[RowT] | None = None
         self.done = False
 
-    async def __aenter__(self) -> Any:
+    async def __aenter__(self) -> PoolConnectionProxy[RowT]:
         if self.connection is not None or self.done:
             raise exceptions.InterfaceError("a connection is already acquired")
         self.connection = await self.pool._acquire(self.timeout)
@@ -986,17 +1071,47 @@ class PoolAcquireContext:
         trace: TracebackType | None = None,
     ) -> None:  # fmt: skip
         self.done = True
-        con, self.connection = self.connection, None
+        con: PoolConnectionProxy[Any] | None = self.connection
+        self.connection = None
         if con is not None and con._holder._proxy is con:
             task = self.pool._give_back(con, None)
             if task is not None:
                 await asyncio.shield(task)
 
-    def __await__(self) -> Generator[Any, None, Any]:
+    def __await__(self) -> Generator[Any, None, PoolConnectionProxy[RowT]]:
         self.done = True
         return self.pool._acquire(self.timeout).__await__()
 
 
+@overload
+def create_pool(dsn: str | None = None, *, record_class: type[RecordT], **options: Any) -> Pool[RecordT]: ...
+@overload
+def create_pool(dsn: str | None = None, *, row_factory: Literal["record"], **options: Any) -> Pool[Record]: ...
+@overload
+def create_pool(dsn: str | None = None, *, row_factory: Literal["tuple"], **options: Any) -> Pool[tuple[Any, ...]]: ...
+@overload
+def create_pool(
+    dsn: str | None = None, *, row_factory: Literal["dict"] | type[dict[str, Any]], **options: Any
+) -> Pool[dict[str, Any]]: ...
+@overload
+def create_pool(dsn: str | None = None, *, row_factory: RowFactory[T], **options: Any) -> Pool[T]: ...
+@overload
+def create_pool(
+    dsn: str | None = None,
+    *,
+    init_size: int | None = None,
+    min_size: int = 10,
+    max_size: int = 10,
+    max_queries: int = 50000,
+    max_inactive_connection_lifetime: float = 300.0,
+    connect: Callable[..., Awaitable[Any]] | None = None,
+    setup: Callable[..., Awaitable[Any]] | None = None,
+    init: Callable[..., Awaitable[Any]] | None = None,
+    reset: Callable[..., Awaitable[Any]] | None = None,
+    loop: asyncio.AbstractEventLoop | None = None,
+    connection_class: type = connection.Connection,
+    **connect_kwargs: Any,
+) -> Pool[Record]: ...
 def create_pool(
     dsn: str | None = None,
     *,
@@ -1014,7 +1129,7 @@ def create_pool(
     record_class: type = Record,
     row_factory: Any = None,
     **connect_kwargs: Any,
-) -> Pool:
+) -> Any:
     """A pool of connections: await it, or ``async with``.
 
     init_size: connections opened at the start (min_size when None). min_size: connections kept, max_size: the most

@@ -5,11 +5,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, Literal, overload
 
 from fastpg import cursor, exceptions
 from fastpg._row_factory import new_sink
 from fastpg._stale import check_stale
+from fastpg._typing import RowFactory, RowT, T
+from fastpg.protocol.record import Record
 from fastpg.protocol.status import command_status
 from fastpg.sinks.record import RecordSink, ValueSink
 from fastpg.types import Attribute, CommandStatus, Type
@@ -20,14 +22,14 @@ if TYPE_CHECKING:
     from fastpg.sinks.base import ListSink
 
 
-class PreparedStatement:
+class PreparedStatement(Generic[RowT]):
     """A server-side prepared statement of one connection; made by :meth:`Connection.prepare`."""
 
     __slots__ = ("__weakref__", "_closed", "_connection", "_last_status", "_owned", "_query", "_releases", "_rows",
                  "_state")  # fmt: skip
 
     def __init__(
-        self, connection: Connection, query: str, state: StatementPlan, rows: type | ListSink, owned: bool = True
+        self, connection: Connection[Any], query: str, state: StatementPlan, rows: type | ListSink, owned: bool = True
     ) -> None:
         self._connection = connection
         self._query = query
@@ -63,6 +65,20 @@ class PreparedStatement:
         self._check_open("get_attributes")
         return self._connection._columns_of(self._state)
 
+    @overload
+    async def fetch(self, *args: Any, timeout: float | None = None, row_factory: None = None) -> list[RowT]: ...
+    @overload
+    async def fetch(self, *args: Any, timeout: float | None = None, row_factory: Literal["record"]) -> list[Record]: ...
+    @overload
+    async def fetch(
+        self, *args: Any, timeout: float | None = None, row_factory: Literal["tuple"]
+    ) -> list[tuple[Any, ...]]: ...
+    @overload
+    async def fetch(
+        self, *args: Any, timeout: float | None = None, row_factory: Literal["dict"] | type[dict[str, Any]]
+    ) -> list[dict[str, Any]]: ...
+    @overload
+    async def fetch(self, *args: Any, timeout: float | None = None, row_factory: RowFactory[T]) -> list[T]: ...
     async def fetch(self, *args: Any, timeout: float | None = None, row_factory: Any = None) -> list[Any]:
         """Run with these arguments; its rows. timeout in seconds.
 
@@ -71,6 +87,22 @@ class PreparedStatement:
         result: list[Any] = await self._run("fetch", args, 0, self._sink(row_factory), timeout)
         return result
 
+    @overload
+    async def fetchrow(self, *args: Any, timeout: float | None = None, row_factory: None = None) -> RowT | None: ...
+    @overload
+    async def fetchrow(
+        self, *args: Any, timeout: float | None = None, row_factory: Literal["record"]
+    ) -> Record | None: ...
+    @overload
+    async def fetchrow(
+        self, *args: Any, timeout: float | None = None, row_factory: Literal["tuple"]
+    ) -> tuple[Any, ...] | None: ...
+    @overload
+    async def fetchrow(
+        self, *args: Any, timeout: float | None = None, row_factory: Literal["dict"] | type[dict[str, Any]]
+    ) -> dict[str, Any] | None: ...
+    @overload
+    async def fetchrow(self, *args: Any, timeout: float | None = None, row_factory: RowFactory[T]) -> T | None: ...
     async def fetchrow(self, *args: Any, timeout: float | None = None, row_factory: Any = None) -> Any:
         """The first row, or None. See :meth:`fetch`."""
         rows = await self._run("fetchrow", args, 1, self._sink(row_factory), timeout)
@@ -80,6 +112,27 @@ class PreparedStatement:
         """One value of the first row, or None when there is none."""
         return await self._run("fetchval", args, 1, ValueSink(column), timeout)
 
+    @overload
+    async def fetchmany(
+        self, args: Iterable[Sequence[Any]], *, timeout: float | None = None, row_factory: None = None
+    ) -> list[RowT]: ...
+    @overload
+    async def fetchmany(
+        self, args: Iterable[Sequence[Any]], *, timeout: float | None = None, row_factory: Literal["record"]
+    ) -> list[Record]: ...
+    @overload
+    async def fetchmany(
+        self, args: Iterable[Sequence[Any]], *, timeout: float | None = None, row_factory: Literal["tuple"]
+    ) -> list[tuple[Any, ...]]: ...
+    @overload
+    async def fetchmany(
+        self, args: Iterable[Sequence[Any]], *, timeout: float | None = None,
+        row_factory: Literal["dict"] | type[dict[str, Any]],
+    ) -> list[dict[str, Any]]: ...  # fmt: skip
+    @overload
+    async def fetchmany(
+        self, args: Iterable[Sequence[Any]], *, timeout: float | None = None, row_factory: RowFactory[T]
+    ) -> list[T]: ...
     async def fetchmany(
         self, args: Iterable[Sequence[Any]], *, timeout: float | None = None, row_factory: Any = None
     ) -> list[Any]:
@@ -94,9 +147,30 @@ class PreparedStatement:
         await self._connection._run_many(self._state, args, RecordSink(None, keep=False), timeout)
         self._last_status = self._state.last_status
 
+    @overload
+    def cursor(
+        self, *args: Any, prefetch: int | None = None, timeout: float | None = None, row_factory: None = None
+    ) -> cursor.CursorFactory[RowT]: ...
+    @overload
+    def cursor(
+        self, *args: Any, prefetch: int | None = None, timeout: float | None = None, row_factory: Literal["record"]
+    ) -> cursor.CursorFactory[Record]: ...
+    @overload
+    def cursor(
+        self, *args: Any, prefetch: int | None = None, timeout: float | None = None, row_factory: Literal["tuple"]
+    ) -> cursor.CursorFactory[tuple[Any, ...]]: ...
+    @overload
+    def cursor(
+        self, *args: Any, prefetch: int | None = None, timeout: float | None = None,
+        row_factory: Literal["dict"] | type[dict[str, Any]],
+    ) -> cursor.CursorFactory[dict[str, Any]]: ...  # fmt: skip
+    @overload
+    def cursor(
+        self, *args: Any, prefetch: int | None = None, timeout: float | None = None, row_factory: RowFactory[T]
+    ) -> cursor.CursorFactory[T]: ...
     def cursor(
         self, *args: Any, prefetch: int | None = None, timeout: float | None = None, row_factory: Any = None
-    ) -> cursor.CursorFactory:
+    ) -> cursor.CursorFactory[Any]:
         """A cursor over the rows: await it, or iterate over it with ``async for``. row_factory: see :meth:`fetch`."""
         self._check_open("cursor")
         return cursor.CursorFactory(

@@ -5,6 +5,7 @@
 
 from asyncio import CancelledError, InvalidStateError
 from contextvars import copy_context
+from types import GenericAlias
 
 
 cdef class Reply:
@@ -105,6 +106,10 @@ cdef class Reply:
         return self.result()
 
     __iter__ = __await__
+
+    def __class_getitem__(cls, item):
+        """Reply[Row] in annotations, which may be evaluated."""
+        return GenericAlias(cls, item)
 
     def __repr__(self):
         if self.state == REPLY_RESULT:

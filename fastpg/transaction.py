@@ -48,7 +48,7 @@ class Transaction:
     __slots__ = ("_connection", "_deferrable", "_isolation", "_managed", "_name", "_nested", "_opening", "_readonly",
                  "_releases", "_state")  # fmt: skip
 
-    def __init__(self, connection: Connection, isolation: str | None, readonly: bool, deferrable: bool) -> None:
+    def __init__(self, connection: Connection[Any], isolation: str | None, readonly: bool, deferrable: bool) -> None:
         if isolation and isolation not in ISOLATION_LEVELS:
             raise ValueError(f"isolation is expected to be either of {ISOLATION_LEVELS!r}, got {isolation!r}")
         self._connection = connection

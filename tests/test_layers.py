@@ -58,6 +58,7 @@ LAYERS: dict[str, list[str]] = {
     "fastpg._type_codecs": ["fastpg.exceptions*"],
     "fastpg._types": ["*"],
     "fastpg._alias": ["*"],
+    "fastpg._typing": ["fastpg.protocol.record"],
     "fastpg._row_factory": [*BASE, "fastpg.sinks*", "fastpg.protocol.record"],
     "fastpg._internals": [*BASE, "fastpg.client", "fastpg._server", "fastpg.serverversion"],
     "fastpg._hooks": [*BASE, "fastpg.client", "fastpg._copy", "fastpg._internals", "fastpg.protocol*",
@@ -75,7 +76,7 @@ LAYERS: dict[str, list[str]] = {
     "fastpg.batch": ["fastpg.reply", "fastpg.protocol", "fastpg.protocol.*", "fastpg.wire", "fastpg.exceptions*"],
     "fastpg.pipeline": ["fastpg.reply", "fastpg.batch", "fastpg.client", "fastpg.protocol.operation",
                         "fastpg.protocol.row", "fastpg.codecs._unknown", "fastpg.exceptions*", "fastpg.sinks.record",
-                        "fastpg.types"],
+                        "fastpg.types", "fastpg._typing", "fastpg.protocol.record"],
     # The API: all of the above.
     "fastpg.*": ["*"],
 }  # fmt: skip

@@ -77,6 +77,9 @@ async def test_of_every_method(dsn: str) -> None:
                 assert (await connection.copy_from_table("statused", output=output)).rows == 16
                 assert (await connection.copy_to_table("statused", source=output.getvalue())).rows == 16
                 assert (await connection.copy_records_to_table("statused", records=[(1,)])).rows == 1
+            for _ in range(3):  # new to the connection, then in one compiled step
+                status = await pool.execute(insert, 2)
+                assert type(status) is CommandStatus and status.rows == 2
         finally:
             await pool.execute("DROP TABLE statused")
 
