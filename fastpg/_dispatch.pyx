@@ -575,7 +575,7 @@ cdef class Dispatcher:
         self.turn_scheduled = False
         unflushed, self.unflushed = self.unflushed, []
         for holder in unflushed:
-            if holder.client is not None and holder.client.transport is not None:
+            if holder.client is not None and holder.client.transport is not None and not holder.client.forked():
                 try:
                     holder.clean()
                     holder.client.flush()

@@ -232,21 +232,31 @@ async def test_calls_are_served_beside_borrowers(dsn: str) -> None:
 
 
 async def test_slow_and_new_statements_are_not_overtaken_for_ever(dsn: str) -> None:
-    async with pipelined(dsn, eager=False) as pool:
+    async with pipelined(dsn, 2) as pool:
+        nap = "SELECT $1::int + (pg_sleep(0.0005)::text = 'x')::int"
+        async with pool.acquire() as one, pool.acquire() as two:
+            await one.fetchval(nap, 0)
+            await two.fetchval(nap, 0)
+        await asyncio.gather(*[pool.fetchval(nap, 0) for _ in range(2)])
         stop = False
 
         async def busy() -> None:
             while not stop:
-                await pool.fetchval(TAG, 1)
+                await pool.fetchval(nap, 1)
 
-        tasks = [asyncio.ensure_future(busy()) for _ in range(20)]
-        try:
-            for n in range(3):
-                assert await asyncio.wait_for(pool.fetchval("SELECT 5 FROM pg_sleep(0.005)"), WAIT) == 5
-                assert await asyncio.wait_for(pool.fetchval(f"SELECT 'new {n}'"), WAIT) == f"new {n}"
-        finally:
-            stop = True
-            await asyncio.wait_for(asyncio.gather(*tasks), WAIT)
+        async with pool.acquire() as lent:
+            tasks = [asyncio.ensure_future(busy()) for _ in range(20)]
+            try:
+                await started(pool, 15)
+                for n in range(3):
+                    # The other connection, which is never empty by itself, has not seen it; how slow it is, nobody has.
+                    new = f"SELECT {n}, $1::int"
+                    await lent.fetchval(new, 5)
+                    assert await asyncio.wait_for(pool.fetchrow(new, 5), WAIT) == (n, 5)
+                    assert await asyncio.wait_for(pool.fetchrow(new, 5), WAIT) == (n, 5)
+            finally:
+                stop = True
+                await asyncio.wait_for(asyncio.gather(*tasks), WAIT)
 
 
 async def test_a_borrower_has_a_new_session(dsn: str) -> None:
@@ -466,21 +476,37 @@ async def test_a_reset_query_that_cannot_be_had(dsn: str, monkeypatch: pytest.Mo
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this platform")
 @pytest.mark.parametrize("pipeline", [False, True])
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-async def test_a_call_after_a_fork(dsn: str, pipeline: bool) -> None:
-    async with fastpg.create_pool(dsn, min_size=1, max_size=1, pipelined=pipeline) as pool:
+def test_a_call_after_a_fork(dsn: str, pipeline: bool) -> None:
+    """Of a loop that does not run at that moment, and then runs in the child."""
+    loop = asyncio.new_event_loop()
+
+    async def start() -> fastpg.Pool:
+        pool: fastpg.Pool = await fastpg.create_pool(dsn, min_size=1, max_size=1, pipelined=pipeline)
         await warm(pool, 1)
+        # The answer to the last reset would be read by the parent or by the child.
+        for _ in range(1000):
+            await asyncio.sleep(0.005)
+            if not sum(in_flight(pool)):
+                break
+        return pool
+
+    try:
+        pool = loop.run_until_complete(start())
         child = os.fork()
         if child == 0:
             code = 1
             try:
-                pool.fetchval(TAG, 1).send(None)
+                loop.run_until_complete(pool.fetchval(TAG, 1))
             except exceptions.InterfaceError as error:
                 code = 0 if "before a fork" in str(error) else 2
             finally:
                 os._exit(code)
-        _, status = await asyncio.get_running_loop().run_in_executor(None, os.waitpid, child, 0)
+        _, status = os.waitpid(child, 0)
         assert os.waitstatus_to_exitcode(status) == 0
-        assert await asyncio.wait_for(pool.fetchval(TAG, 2), WAIT) == 2
+        assert loop.run_until_complete(asyncio.wait_for(pool.fetchval(TAG, 2), WAIT)) == 2
+        loop.run_until_complete(pool.close())
+    finally:
+        loop.close()
 
 
 # ------------------------------------------------------------------ random cancels
