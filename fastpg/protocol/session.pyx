@@ -186,9 +186,16 @@ cdef class Session:
 
     @property
     def in_transaction(self) -> bool:
-        """A transaction is open, a failed one perhaps; or begins with the next operation."""
-        return (self.tx_status != IDLE or self.opening is not None
-                or self.recovery is not None and self.recovery.phase != PHASE_DONE)
+        """A transaction is open, a failed one perhaps; or begins with an operation that is under way, or the next."""
+        cdef Operation op = self.head
+        if (self.tx_status != IDLE or self.opening is not None
+                or self.recovery is not None and self.recovery.phase != PHASE_DONE):
+            return True
+        while op is not None:
+            if op.opening is not None or op.opened is not None:
+                return True
+            op = op.next
+        return False
 
     def close_statements(self, list names not None) -> None:
         """Close these statements of the server in front of the next operation that somebody waits for."""

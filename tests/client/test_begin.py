@@ -262,8 +262,10 @@ async def test_cancelled_and_timed_out(tapped: tuple[Wiretap, Any]) -> None:
             task = asyncio.ensure_future(connection.execute(query, *args))
             await asyncio.sleep(0.1)
             task.cancel()
+            assert connection.is_in_transaction()
             with pytest.raises(asyncio.CancelledError):
                 await task
+            assert connection.is_in_transaction(), "before the server has answered, too"
             with pytest.raises(exceptions.InFailedSQLTransactionError):
                 await connection.execute("SELECT 1")
         assert not connection.is_in_transaction()
