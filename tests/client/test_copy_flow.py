@@ -634,6 +634,8 @@ async def test_the_connection_ends_in_the_middle(dsn: str, monitor: fastpg.Conne
         assert connection.is_closed()
         with pytest.raises(exceptions.InterfaceError, match="connection is closed"):
             await connection.copy_to_table("t", source=b"")
+        # The server does not look for its client while it sleeps.
+        await monitor.execute("SELECT pg_terminate_backend($1)", connection.get_server_pid())
 
 
 async def test_the_link_breaks_in_the_middle(server: AnyServer) -> None:
