@@ -43,13 +43,13 @@ cdef class FirstExecute(Execute):
 
     The parameter types are the plan's by Parse. The rows are those that the server describes: when they are others,
     replan(columns) gives the RowPlan for them and `statement` becomes another one. Rows that come in other formats than
-    theirs are not read, and the error is InvalidCachedStatementError.
+    theirs are not read, and the error is InvalidCachedStatementError; when there are none, nothing is wrong.
     """
 
     cdef object replan
     cdef readonly bint parsed           # the server has the statement
     cdef readonly bint bound            # and has begun to run it
-    cdef readonly bint stale            # the rows are others than `statement` says
+    cdef readonly bint stale            # rows have come that could not be read
     cdef readonly bint replanned        # `statement` is not the one that was guessed
     cdef bint described
     cdef bint misread                   # the guess asks for the rows in wrong formats
@@ -72,9 +72,13 @@ cdef class FirstExecute(Execute):
     cdef int on_rows(self, const char *p, const char *end) except -1:
         if not self.bound:
             return self.unexpected(backend.DATA_ROW)
-        if self.stale:
-            return 0
-        return Execute.on_rows(self, p, end)
+        if not self.misread:
+            return Execute.on_rows(self, p, end)
+        if not self.stale and not self.discard and self.error is None:
+            self.stale = True
+            self.on_error(InvalidCachedStatementError(
+                "cached statement plan is invalid due to a database schema or configuration change"))
+        return 0
 
     cdef int on_message(self, uint8_t tag, const char *p, Py_ssize_t n) except -1:
         if tag == backend.PARSE_COMPLETE and not self.parsed:
@@ -90,10 +94,6 @@ cdef class FirstExecute(Execute):
             return self.rows_are(None)
         if tag == backend.BIND_COMPLETE and self.described:
             self.bound = True
-            if self.misread:
-                self.stale = True
-                return self.on_error(InvalidCachedStatementError(
-                    "cached statement plan is invalid due to a database schema or configuration change"))
         elif not self.bound:
             return self.unexpected(tag)
         return Execute.on_message(self, tag, p, n)
@@ -107,9 +107,8 @@ cdef class FirstExecute(Execute):
         elif plan is None or columns != plan.columns:
             plan = self.replan(columns)
             if plan.formats != (guess.plan.formats if guess.plan is not None else b"\0\0"):
-                # The rows would come in the formats of the guess, unless it is refused for their number.
+                # Rows would come in the formats of the guess, unless it is refused for their number.
                 self.misread = True
-                return 0
         if plan is not guess.plan:
             self.replanned = True
             self.statement = StatementPlan(guess.query, guess.name, guess.parameter_oids, guess.parameters, plan)

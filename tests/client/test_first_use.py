@@ -7,6 +7,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
+import asyncpg
 import pytest
 import pytest_asyncio
 
@@ -180,8 +181,11 @@ async def test_other_rows_than_guessed(tapped: tuple[Wiretap, Any, Any]) -> None
     assert await watched.fetchval(prepared) == 1
 
 
-async def test_rows_in_another_format(tapped: tuple[Wiretap, Any, Any]) -> None:
+@differs("First use and DDL")
+async def test_rows_in_another_format(tapped: tuple[Wiretap, Any, Any], dsn: str) -> None:
     _, other, watched = tapped
+    theirs = await asyncpg.connect(dsn)
+    await theirs.execute("SET search_path TO first")
     await other.execute("CREATE TABLE t (a int); INSERT INTO t VALUES (1)")
     assert await other.fetch("SELECT * FROM t") == [(1,)]
     await other.execute("ALTER TABLE t ALTER a TYPE money USING a::money")
@@ -190,6 +194,22 @@ async def test_rows_in_another_format(tapped: tuple[Wiretap, Any, Any]) -> None:
         await watched.fetch("SELECT * FROM t")
     assert await watched.fetch("SELECT * FROM t") == [("$1.00",)]
     assert await watched.fetch("SELECT * FROM t") == [("$1.00",)]
+    assert [tuple(row) for row in await theirs.fetch("SELECT * FROM t")] == [("$1.00",)]
+    await theirs.close()
+
+
+async def test_no_rows_in_another_format(tapped: tuple[Wiretap, Any, Any]) -> None:
+    # What is not there need not be read.
+    _, other, watched = tapped
+    await other.execute("CREATE TABLE t (a int)")
+    for query in ("SELECT * FROM t", "DELETE FROM t RETURNING a"):
+        await other.fetch(query)
+    await other.execute("DELETE FROM t; ALTER TABLE t ALTER a TYPE money USING a::money")
+    assert await watched.fetch("SELECT * FROM t") == []
+    assert await watched.fetchrow("DELETE FROM t RETURNING a") is None
+    await other.execute("INSERT INTO t VALUES (1)")
+    assert await watched.fetch("SELECT * FROM t") == [("$1.00",)]
+    assert await watched.fetch("DELETE FROM t RETURNING a") == [("$1.00",)]
 
 
 async def test_rows_of_types_made_since(tapped: tuple[Wiretap, Any, Any]) -> None:
