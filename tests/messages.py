@@ -15,6 +15,16 @@ def ready(status: str = "I") -> bytes:
     return message("Z", status.encode())
 
 
+def logged_in(version: str = "15.1") -> bytes:
+    """All that follows the startup packet when no password is asked for."""
+    return (message("R", bytes(4)) + parameter_status("server_version", version)
+            + message("K", struct.pack("!ii", 1, 2)) + ready())  # fmt: skip
+
+
+def authentication(code: int, data: bytes = b"") -> bytes:
+    return message("R", struct.pack("!i", code) + data)
+
+
 def command_complete(tag: str) -> bytes:
     return message("C", tag.encode() + b"\0")
 

@@ -7,6 +7,7 @@ import asyncio
 import getpass
 import os
 import ssl
+import sys
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -15,8 +16,9 @@ import asyncpg
 import pytest
 
 import fastpg
+from tests import messages as m
 from tests.contract import covers, differs
-from tests.fakeserver import FIN, STALL, FakeServer, packet
+from tests.fakeserver import FIN, STALL, FakeServer, message, packet
 from tests.server import AnyServer
 from tests.sidebyside import Diary, both, compare, compare_now
 
@@ -458,6 +460,73 @@ async def test_channel_binding(server_with: Any) -> None:
     await con.close()
     with pytest.raises(TypeError, match="channel_binding"):
         await asyncpg.connect(**given, channel_binding="require")
+
+
+@differs("Passwords in clear")
+async def test_a_password_in_clear(monkeypatch: pytest.MonkeyPatch) -> None:
+    """To a server that is elsewhere: here it is said to be."""
+    monkeypatch.setattr(sys.modules["fastpg.connect"], "is_loopback", lambda peer: False)
+
+    async def asked(driver: Any, code: int, salt: bytes = b"", **given: Any) -> tuple[str, int]:
+        with FakeServer([packet(), m.authentication(code, salt), message(), FIN]) as fake:
+            try:
+                await driver.connect(
+                    host=fake.host, port=fake.port, user="u", password="p", database="d", ssl=False, **given
+                )
+            except Exception as error:
+                return type(error).__name__, len(fake.received[0]) - 1
+        raise AssertionError("it cannot succeed")
+
+    sent, refused = ("ConnectionDoesNotExistError", 1), ("InterfaceError", 0)
+    assert await asked(asyncpg, 3) == sent
+    assert await asked(fastpg, 3) == refused
+    assert await asked(fastpg, 3, allow_cleartext_password=True) == sent
+    assert await asked(asyncpg, 5, b"salt") == sent
+    with pytest.warns(fastpg.InterfaceWarning, match="md5 authentication over an unencrypted connection"):
+        assert await asked(fastpg, 5, b"salt") == sent
+
+
+@differs("Work for passwords")
+async def test_many_iterations() -> None:
+    def first(iterations: int) -> Any:
+        def reply(received: list[bytes]) -> bytes:
+            nonce = received[-1].rpartition(b"r=")[2]
+            return m.authentication(11, b"r=" + nonce + b"more,s=c2FsdHNhbHQ=,i=%d" % iterations)
+
+        return reply
+
+    async def asked(driver: Any, iterations: int) -> tuple[str, int]:
+        mechanisms = m.authentication(10, b"SCRAM-SHA-256\0\0")
+        with FakeServer([packet(), mechanisms, message(), first(iterations), message(), FIN]) as fake:
+            try:
+                await driver.connect(host=fake.host, port=fake.port, user="u", password="p", database="d", ssl=False)
+            except Exception as error:
+                return type(error).__name__, len(fake.received[0]) - 2
+        raise AssertionError("it cannot succeed")
+
+    answered, refused = ("ConnectionDoesNotExistError", 1), ("InterfaceError", 0)
+    assert await asked(asyncpg, 100_001) == answered and await asked(fastpg, 100_001) == refused
+    assert await asked(asyncpg, 100_000) == answered and await asked(fastpg, 100_000) == answered
+    assert await asked(asyncpg, 4095) == answered
+    with pytest.warns(fastpg.InterfaceWarning, match="4095 iterations, fewer than RFC 7677's 4096"):
+        assert await asked(fastpg, 4095) == answered
+
+
+@differs("Limits of the start")
+async def test_a_long_start() -> None:
+    def script(count: int) -> list[Any]:
+        chatter = m.authentication(0) + m.parameter_status("x", "y" * 20_000) * count
+        return [packet(), chatter + m.logged_in()[len(m.authentication(0)):], STALL]  # fmt: skip
+
+    for count, limited in ((40, False), (60, True)):
+        for driver in (asyncpg, fastpg):
+            with FakeServer(script(count)) as fake:
+                call = driver.connect(host=fake.host, port=fake.port, user="u", database="d", ssl=False)
+                if limited and driver is fastpg:
+                    with pytest.raises(fastpg.ProtocolError, match="sent too much before the session was ready"):
+                        await call
+                else:
+                    (await call).terminate()
 
 
 @covers("connect(): authentication")

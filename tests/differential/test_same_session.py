@@ -4,10 +4,14 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
+from fastpg.security import PROFILES
+from tests import messages as m
 from tests.contract import covers, differs
-from tests.sidebyside import Diary, both, compare
+from tests.fakeserver import STALL, FakeServer, message, packet
+from tests.sidebyside import WAIT, Diary, both, compare
 
 
 @covers("Connection: is_closed", "Connection: close", "Connection: terminate", "busy: after close")
@@ -59,6 +63,86 @@ async def test_closing(dsn: str) -> None:
         await diary.attempt("then", lambda: con.fetch("SELECT 1"))
         await diary.attempt("close", con.close)
         await observer.close()
+
+    await compare(dsn, scenario)
+
+
+@differs("Deadline of close()")
+async def test_the_deadline_of_close() -> None:
+    """A query has been given up, and the server says nothing more, not to its cancel either."""
+    hasty = replace(PROFILES["compat"], close_timeout=0.2)
+
+    async def scenario(diary: Diary) -> None:
+        given = {"security": hasty} if diary.is_ours else {}
+        with FakeServer([packet(), m.logged_in(), STALL], [STALL]) as fake:
+            con = await diary.driver.connect(host=fake.host, port=fake.port, user="u", database="d", ssl=False, **given)
+            await diary.attempt("query", lambda: con.execute("SELECT 1", timeout=0.05))
+            closing = asyncio.ensure_future(con.close())
+            done, _ = await asyncio.wait([closing], timeout=WAIT if diary.is_ours else 1)
+            diary.note("closed", bool(done))
+            con.terminate()
+            closing.cancel()
+            await asyncio.wait([closing])
+
+    theirs, ours = await both("", scenario)
+    assert theirs.entries[:-1] == ours.entries[:-1]
+    assert (theirs.entries[-1], ours.entries[-1]) == ("closed False", "closed True")
+    assert PROFILES["compat"].close_timeout == 10 and PROFILES["compat"].cancel_timeout == 5
+
+
+@differs("Queued notices")
+async def test_more_notices_than_are_queued() -> None:
+    few = replace(PROFILES["compat"], max_queued_notices=5)
+    answer = m.notice() * 20 + m.command_complete("DO") + m.ready()
+
+    async def scenario(diary: Diary) -> None:
+        given = {"security": few} if diary.is_ours else {}
+        heard: list[Any] = []
+        with FakeServer([packet(), m.logged_in(), message(), answer, STALL]) as fake:
+            con = await diary.driver.connect(host=fake.host, port=fake.port, user="u", database="d", ssl=False, **given)
+            con.add_log_listener(lambda _, notice: heard.append(notice))
+            await diary.attempt("query", lambda: con.execute("DO ''"))
+            await diary.turns()
+            diary.note(len(heard))
+            con.terminate()
+
+    theirs, ours = await both("", scenario)
+    assert theirs.entries[:-1] == ours.entries[:-1]
+    assert (theirs.entries[-1], ours.entries[-1]) == ("20", "5")
+    assert not theirs.reported and ours.reported, "the loop's exception handler is told"
+    assert PROFILES["compat"].max_queued_notices == 10_000
+
+
+@covers("Connection: transaction", "Connection: is_in_transaction")
+async def test_the_first_statement_of_a_transaction_is_given_up(dsn: str) -> None:
+    """It is in a transaction then, until that is rolled back."""
+
+    async def scenario(diary: Diary) -> None:
+        async with diary.connected() as con:
+            for how in ("timeout", "cancel"):
+                for nested in (False, True):
+                    outer = con.transaction()
+                    if nested:
+                        await outer.start()
+                    transaction = con.transaction()
+                    await transaction.start()
+                    diary.state("started", con)
+                    if how == "timeout":
+                        await diary.attempt(how, lambda: con.execute("SELECT pg_sleep(60)", timeout=0.05))
+                    else:
+                        task = asyncio.ensure_future(con.execute("SELECT pg_sleep(60)"))
+                        await asyncio.sleep(0.05)
+                        diary.state("meanwhile", con)
+                        task.cancel()
+                        await diary.attempt(how, lambda task=task: task)
+                    diary.state("right after", con)
+                    await diary.attempt("then", lambda: con.fetchval("SELECT 1"))
+                    diary.state("failed", con)
+                    await diary.attempt("rollback", transaction.rollback)
+                    if nested:
+                        await diary.attempt("inside", lambda: con.fetchval("SELECT 1"))
+                        await diary.attempt("rollback", outer.rollback)
+                    diary.state("over", con)
 
     await compare(dsn, scenario)
 

@@ -4,10 +4,15 @@
 from __future__ import annotations
 
 import gc
+import struct
 from typing import Any
 
-from tests.contract import covers
-from tests.sidebyside import Diary, compare
+import pytest
+
+from tests import messages as m
+from tests.contract import covers, differs
+from tests.fakeserver import FakeServer, message, packet
+from tests.sidebyside import Diary, both, compare
 
 
 @covers("PreparedStatement", "tools: SQLAlchemy", "tools: SQLSpec", "tools: aiosql")
@@ -229,3 +234,67 @@ async def test_what_the_server_sees(dsn: str) -> None:
             await con.execute("ROLLBACK")
 
     await compare(dsn, scenario)
+
+
+ONE = struct.pack("!i", 1)
+
+
+@pytest.mark.parametrize(
+    ("row", "theirs_raises"),
+    [
+        (m.data_row(ONE), "ProtocolError"),
+        (m.data_row(ONE, ONE, ONE), "ProtocolError"),
+        (m.data_row(), "ProtocolError"),
+        (m.data_row(b"123", ONE), "AssertionError"),
+        (m.data_row(b"12345", ONE), "BufferError"),
+        (m.message("D", b"\0\2\0\0\0\4" + ONE), "AssertionError"),
+        (m.message("D", b"\0\2\0\0\0\4" + ONE + b"\0\0\0\x40" + ONE), "AssertionError"),
+        (m.message("D", b"\0\2" + (b"\0\0\0\4" + ONE) * 2 + b"x"), "BufferError"),
+    ],
+)
+@covers("Record: rows that do not fit")
+@differs("Rows that do not fit")
+async def test_rows_that_do_not_fit(row: bytes, theirs_raises: str) -> None:
+    """Of two int4, as the server has said."""
+    answers = {
+        b"P": m.parse_complete(),
+        b"D": m.parameter_description() + m.row_description(("a", 23), ("b", 23)),
+        b"B": m.bind_complete(),
+        b"E": row + m.command_complete("SELECT 1"),
+        b"S": m.ready(),
+    }
+
+    def answer(received: list[bytes]) -> bytes:
+        return answers.get(received[-1][:1], b"")
+
+    async def scenario(diary: Diary) -> None:
+        for method in ("fetch", "fetchrow", "fetchval"):
+            with FakeServer([packet(), m.logged_in(), *[message(), answer] * 12]) as fake:
+                con = await diary.driver.connect(host=fake.host, port=fake.port, user="u", database="d", ssl=False)
+                await diary.attempt(method, lambda con=con, method=method: getattr(con, method)("SELECT a, b"))
+                closed.append(con.is_closed())
+                con.terminate()
+
+    closed: list[bool] = []
+    theirs, ours = await both("", scenario)
+    assert closed == [False] * 3 + [True] * 3
+    assert all(f" raised {theirs_raises}: " in said for said in theirs.entries) and len(theirs.entries) == 3
+    assert all(" raised ProtocolError: " in said for said in ours.entries) and len(ours.entries) == 3
+    if theirs_raises == "ProtocolError":
+        assert ours.entries == theirs.entries, "in the same words"
+
+
+@differs("Columns that fetchval() skips")
+async def test_what_fetchval_does_not_read(dsn: str) -> None:
+    def decode(text: str) -> Any:
+        raise LookupError(text)
+
+    async def scenario(diary: Diary) -> None:
+        async with diary.connected() as con:
+            await con.set_type_codec("int4", schema="pg_catalog", encoder=str, decoder=decode)
+            for column in (0, 1):
+                await diary.attempt(str(column), lambda column=column: con.fetchval("SELECT 'x', 3", column=column))
+
+    theirs, ours = await both(dsn, scenario)
+    assert [said.split(":")[0] for said in theirs.entries] == ["0 raised LookupError", "1 raised LookupError"]
+    assert [said.split(":")[0].strip() for said in ours.entries] == ["0 gave 'x'", "1 raised LookupError"]
