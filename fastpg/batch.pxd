@@ -22,8 +22,10 @@ cdef class Item(Reply):
     cdef object elements            # iterator of the arguments of many executions
     cdef RowSink sink               # None: the result is the status
     cdef int shape                  # SHAPE_*
+    cdef Py_ssize_t column          # of SHAPE_VALUE, which has no sink unless something is out of the ordinary
     cdef uint32_t limit
     cdef bint told
+    cdef bint answered              # messages of its answer have been read one by one
     cdef Py_ssize_t sent            # executions written
     cdef Py_ssize_t ended           # executions whose end the server has told
     cdef bint complete              # all of them are written
@@ -31,12 +33,15 @@ cdef class Item(Reply):
     cdef object value
     cdef object error               # its result could not be read
 
+    cdef int give_sink(self) except -1
+    cdef int read(self, const char *p, const char *end) except -1
+    cdef int read_again(self, const char *p, const char *end) except -1
     cdef int conclude(self) except -1
     cdef int fail(self, object error) except -1
 
 
 cdef class Batch(Operation):
-    cdef readonly list items
+    cdef list items
     cdef object plan_of             # callable (query, parameter OIDs, columns) -> StatementPlan
     cdef object mend                # see Piped
     cdef object name_of             # callable (query) -> name of a new statement

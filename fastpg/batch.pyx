@@ -2,15 +2,20 @@
 # What pipelines are made of: statements under one Sync (Batch), and single ones. The server throws away what follows an
 # error until Sync; nothing of a batch stays then. May import: reply, frontend, backend, operation, row, exceptions.
 
-from libc.stdint cimport uint8_t
+from libc.stdint cimport int32_t, uint8_t
 
+from fastpg.codecs.codec cimport Codec
 from fastpg.protocol cimport backend
-from fastpg.protocol.backend cimport expect_empty
+from fastpg.protocol.backend cimport expect_empty, length_limit
 from fastpg.protocol.frontend cimport write_describe, write_execute, write_flush, write_parse, write_sync
-from fastpg.protocol.operation cimport FILL_DONE, FILL_MORE, FILL_WAIT, PHASE_DONE, SHAPE_FIRST, Execute
+from fastpg.protocol.operation cimport (
+    FILL_DONE, FILL_MORE, FILL_WAIT, PHASE_DONE, SHAPE_FIRST, SHAPE_SINK, SHAPE_VALUE, Execute,
+)
+from fastpg.protocol.row cimport RowPlan, raise_truncated, raise_wrong_size
 from fastpg.protocol.status cimport command_status
 from fastpg.reply cimport REPLY_ERROR, REPLY_PENDING, REPLY_RESULT, Reply
-from fastpg.wire cimport Out
+from fastpg.sinks.record cimport ValueSink
+from fastpg.wire cimport Out, load_i32, load_u16
 
 from fastpg.exceptions import DataError, NotExecutedError, ProtocolError, annotate
 
@@ -49,7 +54,59 @@ cdef int annotate_once(object error) except -1:
 cdef class Item(Reply):
     """`args` of one execution, or an iterable `elements` of many. sink None: the status."""
 
+    cdef int give_sink(self) except -1:
+        if self.shape == SHAPE_VALUE:
+            self.shape = SHAPE_SINK
+            self.sink = ValueSink.make(self.column)
+            self.sink.begin(self.statement.plan)
+        return 0
+
+    cdef int read(self, const char *p, const char *end) except -1:
+        """A whole DataRow message, for SHAPE_VALUE. The value goes to `outcome`, where it counts once told."""
+        cdef RowPlan plan = self.statement.plan
+        cdef const char *field = p + 7
+        cdef const Codec *codec
+        cdef Py_ssize_t i
+        cdef int32_t n = -1
+        if self.column >= plan.count or end - p < 7 or load_u16(p + 5) != plan.count:
+            return self.read_again(p, end)
+        for i in range(plan.count):
+            if end - field < 4:
+                raise_truncated("DataRow")
+            n = load_i32(field)
+            field += 4
+            if n < -1 or n > end - field:
+                raise_truncated("DataRow")
+            if n < 0:
+                continue
+            if i == self.column:
+                codec = plan.codecs[i]
+                if codec.size >= 0 and n != codec.size:
+                    raise_wrong_size(codec, n)
+                try:
+                    self.outcome = codec.decode(codec, field, n)
+                except Exception:
+                    return self.read_again(p, end)
+            field += n
+        if field != end:
+            raise_truncated("DataRow")
+        return 0
+
+    cdef int read_again(self, const char *p, const char *end) except -1:
+        # A sink knows what is to be told, or kept.
+        self.give_sink()
+        try:
+            return self.sink.rows(p, end)
+        except ProtocolError:
+            raise
+        except Exception as error:
+            # The value of one item: the server knows nothing of it and goes on.
+            self.error = annotate(error, phase="query", bytes_sent=True, outcome="unknown")
+            return 0
+
     cdef int conclude(self) except -1:
+        if self.shape == SHAPE_VALUE:
+            return 0
         if self.error is None and self.sink is not None:
             try:
                 value = self.sink.finish()
@@ -78,6 +135,7 @@ cdef class Batch(Operation):
     """
 
     def __init__(self, plan_of, name_of, mend, waiter=None):
+        self.eats = True
         self.mend = mend
         self.items = []
         self.plans = {}
@@ -115,11 +173,25 @@ cdef class Batch(Operation):
         cdef Item item
         cdef Py_ssize_t mark
         while self.error is None and not self.discard and self.written < len(self.items):
-            item = self.items[self.written]
-            if item.statement is None:
-                item.statement = self.plans.get(item.query)
+            item = <Item>self.items[self.written]
             mark = out.len
             try:
+                while out.len < HIGH_WATER and item.shape == SHAPE_VALUE and item.statement is not None:
+                    # The ordinary case, without a second look.
+                    mark = out.len
+                    item.statement.write_query(out, item.args, 1, False)
+                    item.args = None
+                    item.sent = 1
+                    item.complete = True
+                    self.written += 1
+                    if self.written == len(self.items):
+                        break
+                    item = <Item>self.items[self.written]
+                if item.complete:
+                    break
+                if item.statement is None:
+                    item.statement = self.plans.get(item.query)
+                mark = out.len
                 if item.statement is None:
                     if not self.describing:
                         self.describing = True
@@ -160,8 +232,7 @@ cdef class Batch(Operation):
         if item.sent == 0 and item.sink is not None and item.statement.plan is not None and not item.complete:
             item.sink.begin(item.statement.plan)
         if item.elements is None:
-            item.statement.write_bind(out, b"", item.args, -1)
-            write_execute(out, b"", item.limit)
+            item.statement.write_query(out, item.args, item.limit, False)
             item.args = None
             item.sent = 1
             item.complete = True
@@ -187,6 +258,48 @@ cdef class Batch(Operation):
 
     # ---------------------------------------------------------- from the server
 
+    cdef Py_ssize_t eat(self, const char *p, const char *end) except -1:
+        """BindComplete, DataRow, CommandComplete of one value each, as long as nothing else comes.
+
+        Only what is there whole is read: whatever is out of the ordinary is left to the session and on_message().
+        """
+        cdef const char *begin = p
+        cdef const char *q
+        cdef const char *row
+        cdef Item item
+        cdef Py_ssize_t n
+        if self.error is not None or self.discard or self.describing:
+            return 0
+        while self.current < self.written:
+            item = <Item>self.items[self.current]
+            if item.shape != SHAPE_VALUE or item.ended != 0 or item.answered or item.statement.plan is None:
+                break
+            if end - p < 10 or p[0] != b"2" or load_i32(p + 1) != 4:
+                break
+            q = row = p + 5
+            if q[0] == b"D":
+                n = load_i32(q + 1)
+                if n < 6 or n > length_limit(b"D") or end - q < n + 6:
+                    break
+                q += n + 1
+            n = load_i32(q + 1)
+            if q[0] == b"C":
+                if n < 5 or n > length_limit(b"C") or end - q < n + 1:
+                    break
+                item.statement.ended(q + 5, n - 4)
+            elif q[0] != b"s" or n != 4 or item.limit == 0:
+                break
+            if q != row:
+                item.read(row, q)
+            p = q + n + 1
+            item.ended = 1
+            self.current += 1
+            if item.shape != SHAPE_VALUE:
+                item.conclude()
+        if p != begin and self.eager:
+            self.tell()
+        return p - begin
+
     cdef int on_rows(self, const char *p, const char *end) except -1:
         cdef Item item
         if self.current >= len(self.items):
@@ -194,6 +307,8 @@ cdef class Batch(Operation):
         item = self.items[self.current]
         if item.sent == 0 or item.statement.plan is None:
             return self.unexpected(backend.DATA_ROW)
+        item.answered = True
+        item.give_sink()
         if item.sink is None or item.error is not None or self.discard or self.error is not None:
             return 0
         try:
@@ -220,6 +335,7 @@ cdef class Batch(Operation):
         item = self.items[self.current]
         if item.ended >= item.sent:
             return self.unexpected(tag)
+        item.answered = True
         if tag == backend.BIND_COMPLETE:
             return expect_empty(tag, n)
         if tag == backend.COMMAND_COMPLETE:
@@ -259,13 +375,13 @@ cdef class Batch(Operation):
         # What is complete, to who waits for it. Before that nobody can say that it stays.
         cdef Item item
         while self.told < self.current:
-            item = self.items[self.told]
+            item = <Item>self.items[self.told]
             self.told += 1
             if item.told or item.state != REPLY_PENDING:
                 continue
             item.told = True
             if item.error is None:
-                item.settle(REPLY_RESULT, item.value)
+                item.settle(REPLY_RESULT, item.outcome if item.shape == SHAPE_VALUE else item.value)
             elif not self.mend(item, item.error, item.shape == SHAPE_FIRST):
                 item.settle(REPLY_ERROR, item.error)
         return 0

@@ -40,6 +40,7 @@ cdef class Client:
     cdef object window                      # what get_buffer() hands out
 
     cpdef int check(self) except -1
+    cdef bint at_home(self) noexcept
     cpdef int check_usable(self) except -1
     cdef object new_future(self)
     cdef StatementPlan ready_plan(self, str query)

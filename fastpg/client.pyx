@@ -227,6 +227,10 @@ cdef class Client:
     cdef bint forked(self) noexcept:
         return self.fork_epoch != _forks
 
+    cdef bint at_home(self) noexcept:
+        """The process and thread are the right ones: what check() looks at and is cheap to look at."""
+        return self.fork_epoch == _forks and self.thread == PyThread_get_thread_ident()
+
     cdef object new_future(self):
         return Future() if self.plain_futures else self.create_future()
 

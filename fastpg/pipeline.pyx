@@ -14,7 +14,7 @@ from libc.stdint cimport uint32_t
 from fastpg.batch cimport Batch, Item, Piped
 from fastpg.client cimport Client
 from fastpg.protocol.operation cimport (
-    SHAPE_FIRST, SHAPE_SINK, SHAPE_STATUS, ExecuteMany, Operation, StatementPlan,
+    SHAPE_FIRST, SHAPE_SINK, SHAPE_STATUS, SHAPE_VALUE, ExecuteMany, Operation, StatementPlan,
 )
 from fastpg.protocol.row cimport RowSink
 from fastpg.reply cimport REPLY_ERROR, REPLY_PENDING, Reply
@@ -33,11 +33,8 @@ cdef enum:
     LEAVING = 2
     OVER = 3
     AHEAD = 100         # statements that are described before their turn
+    MAX_COLUMNS = 1664  # of a result (the server's MaxTupleAttributeNumber)
 
-REFUSED = {
-    "cursor", "transaction", "prepare", "pipeline", "copy_from_table", "copy_from_query", "copy_to_table",
-    "copy_records_to_table", "add_listener", "remove_listener", "reset", "close",
-}
 BEFORE_COPY = re.compile(r"(?:[\s;(]|--[^\n]*|/\*.*?\*/)*copy\b", re.IGNORECASE | re.DOTALL)
 
 
@@ -68,8 +65,11 @@ cdef class Pipeline:
     cdef int state
     cdef dict plans             # query -> StatementPlan, of what has been used here
     cdef dict names             # query -> name, of what was described inside a batch
+    cdef list early             # Items of a batch that is not open yet
+    cdef str last_query         # what known() was asked last, and what it gave
+    cdef StatementPlan last_plan
     cdef list results           # the Reply to each call
-    cdef object waiting         # Calls, or Items of a batch that is not open yet
+    cdef object waiting         # Calls
     cdef object driver          # the task that describes new statements, or None
     cdef object tasks           # those that introspect types of records
     cdef object mend
@@ -88,6 +88,7 @@ cdef class Pipeline:
         self.names = {}
         self.results = []
         self.waiting = deque()
+        self.early = []
         self.tasks = set()
         self.mend = self.take_over
 
@@ -119,6 +120,8 @@ cdef class Pipeline:
 
     def fetchval(self, str query not None, *args, column=0, timeout=None):
         """The Future of one value of the first row, or of None."""
+        if self.atomic and timeout is None and type(column) is int and 0 <= column < MAX_COLUMNS:
+            return self.add_item(query, args, None, None, SHAPE_VALUE, 1, column)
         return self.add(query, args, None, ValueSink.make(column), SHAPE_SINK, 1, timeout)
 
     def executemany(self, str command not None, args, *, timeout=None):
@@ -133,10 +136,58 @@ cdef class Pipeline:
         """Pipeline[Row] in annotations, which may be evaluated."""
         return GenericAlias(cls, item)
 
-    def __getattr__(self, name):
-        if name in REFUSED:
-            raise InterfaceError(f"{name}() is not possible in a pipeline: it needs the connection for itself")
-        raise AttributeError(f"'Pipeline' object has no attribute {name!r}")
+    # Explicit ones: with a __getattr__() every call of the methods above would make a bound method first.
+
+    def cursor(self, *args, **named):
+        """Not in a pipeline: InterfaceError."""
+        return self.not_here("cursor")
+
+    def transaction(self, *args, **named):
+        """Not in a pipeline: InterfaceError."""
+        return self.not_here("transaction")
+
+    def prepare(self, *args, **named):
+        """Not in a pipeline: InterfaceError."""
+        return self.not_here("prepare")
+
+    def pipeline(self, *args, **named):
+        """Not in a pipeline: InterfaceError."""
+        return self.not_here("pipeline")
+
+    def copy_from_table(self, *args, **named):
+        """Not in a pipeline: InterfaceError."""
+        return self.not_here("copy_from_table")
+
+    def copy_from_query(self, *args, **named):
+        """Not in a pipeline: InterfaceError."""
+        return self.not_here("copy_from_query")
+
+    def copy_to_table(self, *args, **named):
+        """Not in a pipeline: InterfaceError."""
+        return self.not_here("copy_to_table")
+
+    def copy_records_to_table(self, *args, **named):
+        """Not in a pipeline: InterfaceError."""
+        return self.not_here("copy_records_to_table")
+
+    def add_listener(self, *args, **named):
+        """Not in a pipeline: InterfaceError."""
+        return self.not_here("add_listener")
+
+    def remove_listener(self, *args, **named):
+        """Not in a pipeline: InterfaceError."""
+        return self.not_here("remove_listener")
+
+    def reset(self, *args, **named):
+        """Not in a pipeline: InterfaceError."""
+        return self.not_here("reset")
+
+    def close(self, *args, **named):
+        """Not in a pipeline: InterfaceError."""
+        return self.not_here("close")
+
+    cdef object not_here(self, str name):
+        raise InterfaceError(f"{name}() is not possible in a pipeline: it needs the connection for itself")
 
     def __repr__(self):
         state = {NEW: "new", OPEN: "open", LEAVING: "leaving", OVER: "over"}[self.state]
@@ -160,7 +211,7 @@ cdef class Pipeline:
         if elements is not None:
             elements = iter(elements)
         if self.atomic:
-            reply = self.add_item(query, args, elements, sink, shape, limit)
+            return self.add_item(query, args, elements, sink, shape, limit, 0)
         else:
             reply = Reply.__new__(Reply)
             reply.loop = self.client.loop
@@ -185,13 +236,19 @@ cdef class Pipeline:
         return self.connection._left(deadline)
 
     cdef StatementPlan known(self, str query):
-        cdef StatementPlan plan = self.plans.get(query)
+        cdef StatementPlan plan
+        if query is self.last_query:
+            return self.last_plan
+        plan = self.plans.get(query)
         if plan is None:
             plan = self.connection._cache.get(query)
             if plan is not None:
                 if is_copy(plan):
                     return None     # refused in its turn, like one that is new
                 self.plans[query] = plan
+        if plan is not None:
+            self.last_query = query
+            self.last_plan = plan
         return plan
 
     cdef int send(self, StatementPlan plan, object args, object elements, RowSink sink, int shape, uint32_t limit,
@@ -326,24 +383,37 @@ cdef class Pipeline:
 
     # --------------------------------------------------------------------- atomic
 
-    cdef Item add_item(self, str query, object args, object elements, RowSink sink, int shape, uint32_t limit):
-        cdef Item item = Item.__new__(Item)
-        item.loop = self.client.loop
+    cdef Item add_item(self, str query, object args, object elements, RowSink sink, int shape, uint32_t limit,
+                       Py_ssize_t column):
+        cdef Item item
+        cdef Client client = self.client
+        if self.state != OPEN or client.transport is None or not client.at_home():
+            self.refuse_call()
+        item = Item.__new__(Item)
+        item.loop = client.loop
         item.query = query
-        item.statement = self.known(query)
+        item.statement = self.last_plan if query is self.last_query else self.known(query)
         item.args = args
         item.elements = elements
         item.sink = sink
         item.shape = shape
+        item.column = column
         item.limit = limit
         if self.batch is not None:
             self.batch.append(item)
         else:
-            self.waiting.append(item)
+            self.early.append(item)
         if not self.turn_scheduled:
             self.turn_scheduled = True
-            self.client.schedule(self.on_turn)
+            client.schedule(self.on_turn)
+        self.results.append(item)
         return item
+
+    cdef int refuse_call(self) except -1:
+        if self.state != OPEN:
+            raise InterfaceError("the pipeline is not open: use it inside its async with block")
+        self.client.check()
+        return 0
 
     def on_turn(self):
         # Somebody awaits inside the block: what there is goes to the server, and its results are wanted.
@@ -353,7 +423,7 @@ cdef class Pipeline:
         if self.batch is not None:
             self.batch.flush()
             self.client.wake()
-        elif self.driver is None and self.waiting:
+        elif self.driver is None and self.early:
             self.driver = self.client.loop.create_task(self.open_batch())
             self.driver.add_done_callback(self.on_opened)
 
@@ -361,14 +431,15 @@ cdef class Pipeline:
         self.driver = None
         error = None if task.cancelled() else task.exception()
         if error is not None or task.cancelled():
-            while self.waiting:
-                self.refuse(self.waiting.popleft(), error or InterfaceError("interrupted"))
+            early, self.early = self.early, []
+            for item in early:
+                self.refuse(item, error or InterfaceError("interrupted"))
 
     async def open_batch(self):
         cdef Item item
         cdef double left
         ahead = {}
-        for item in list(self.waiting)[:AHEAD]:
+        for item in self.early[:AHEAD]:
             if item.statement is None:
                 if self.client.session.opening is not None:
                     await self.connection._begin_now(None)
@@ -386,11 +457,10 @@ cdef class Pipeline:
                     asked.exception()       # retrieved: the pipeline may have been given up meanwhile
         self.batch_done = self.create_future()
         self.batch = Batch(self.plan_of, self.name_of, self.mend, self.batch_done)
-        while self.waiting:
-            item = self.waiting.popleft()
+        self.batch.items, self.early = self.early, []
+        for item in self.batch.items:
             if item.statement is None:
                 item.statement = self.known(item.query)
-            self.batch.append(item)
         if self.state == OPEN:
             self.batch.flush()
         else:
@@ -434,8 +504,14 @@ cdef class Pipeline:
         if isinstance(error, PostgresError):
             self.connection._on_type_error(error)
             if self.connection._is_stale(error):
-                self.plans.clear()
+                self.forget_plans()
         return False
+
+    cdef int forget_plans(self) except -1:
+        self.plans.clear()
+        self.last_query = None
+        self.last_plan = None
+        return 0
 
     async def resume(self, Reply reply, error, first):
         try:
@@ -485,7 +561,7 @@ cdef class Pipeline:
         if self.atomic:
             if self.driver is not None:
                 await asyncio.wait([self.driver])
-            if self.waiting:
+            if self.early:
                 await self.open_batch()
             if self.batch is not None:
                 self.batch.close()
@@ -517,8 +593,10 @@ cdef class Pipeline:
         if self.driver is not None:
             self.driver.cancel()
         while self.waiting:
-            call = self.waiting.popleft()
-            self.refuse((<Call>call).reply if isinstance(call, Call) else call, error)
+            self.refuse((<Call>self.waiting.popleft()).reply, error)
+        early, self.early = self.early, []
+        for item in early:
+            self.refuse(item, error)
         if self.batch is not None:
             self.batch.give_up(NotExecutedError(f"not executed: {type(error).__name__} inside the pipeline"))
             if not running:
@@ -530,7 +608,8 @@ cdef class Pipeline:
         # Of those that nobody has looked at; the others are marked as looked at, too.
         cdef Reply reply
         first = None
-        for reply in self.results:
+        for result in self.results:
+            reply = <Reply>result
             if reply.state == REPLY_PENDING:
                 self.refuse(reply, InterfaceError("the pipeline has ended"))
                 continue

@@ -26,10 +26,12 @@ class FastpgDriver(AsyncpgDriver):
 
     async def _pipeline(self, work: Work, atomic: bool) -> Step:
         connection = await self.connect()
+        query = work.query
+        numbers = [number for (number,) in work.rows]
 
         async def run() -> None:
             async with connection.pipeline(atomic=atomic) as p:
-                results = [p.fetchval(work.query, number) for (number,) in work.rows]
+                results = [p.fetchval(query, number) for number in numbers]
             for result in results:
                 result.result()
 

@@ -61,7 +61,7 @@ cdef class FirstExecute(Execute):
     cdef int fill(self, Out *out) except -1:
         write_parse(out, self.statement.name, self.in_encoding(self.statement.query), self.statement.parameter_oids)
         write_describe(out, b"S", self.statement.name)
-        self.statement.write_query(out, self.args, self.limit)
+        self.statement.write_query(out, self.args, self.limit, True)
         self.args = None
         self.syncs = 1
         if self.statement.plan is not None:

@@ -39,7 +39,9 @@ cdef class Operation:
     cdef Opening opening            # BEGIN and SAVEPOINTs in front of it, the first without its answer; or None
     cdef readonly Opening opened    # those that the server has executed
     cdef public object query        # SQL for exceptions and statistics, or None
+    cdef bint eats                  # eat() may be asked before the session looks at messages one by one
 
+    cdef Py_ssize_t eat(self, const char *p, const char *end) except -1     # bytes read
     cdef int fill(self, Out *out) except -1         # FILL_*
     cdef int on_message(self, uint8_t tag, const char *p, Py_ssize_t n) except -1   # 0 go on, 1 pause
     cdef int on_rows(self, const char *p, const char *end) except -1    # 0 go on, 1 pause
@@ -70,7 +72,7 @@ cdef class StatementPlan:
     cdef bytes suffix_first             # the same with a limit of one row
 
     cdef int write_bind(self, Out *out, bytes portal, object args, Py_ssize_t element) except -1
-    cdef int write_query(self, Out *out, object args, uint32_t limit) except -1
+    cdef int write_query(self, Out *out, object args, uint32_t limit, bint sync) except -1
     cdef bytes ended(self, const char *p, Py_ssize_t n)
 
 
@@ -78,6 +80,7 @@ cdef enum Shape:
     SHAPE_SINK = 0          # the result of an Execute is its sink's
     SHAPE_FIRST = 1         # the first element of the sink's, None of an empty one
     SHAPE_STATUS = 2        # the status, '' when the statement was empty
+    SHAPE_VALUE = 3         # one column of the first row, without a sink: an Item's
 
 
 cdef class SimpleQuery(Operation):

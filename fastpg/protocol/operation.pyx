@@ -4,6 +4,7 @@
 # expect raises ProtocolError and the connection is closed. May import: wire, codec, frontend, backend, row, exceptions.
 
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
+from cpython.tuple cimport PyTuple_GET_ITEM, PyTuple_GET_SIZE
 from cpython.sequence cimport PySequence_Check
 from libc.string cimport memcmp
 
@@ -35,6 +36,9 @@ cdef class Operation:
 
     cdef int on_message(self, uint8_t tag, const char *p, Py_ssize_t n) except -1:
         return self.unexpected(tag)
+
+    cdef Py_ssize_t eat(self, const char *p, const char *end) except -1:
+        return 0
 
     cdef int on_rows(self, const char *p, const char *end) except -1:
         return self.unexpected(backend.DATA_ROW)
@@ -151,7 +155,7 @@ cdef class StatementPlan:
             last = self.last_status = backend.parse_command_complete(p, n)
         return last
 
-    cdef int write_query(self, Out *out, object args, uint32_t limit) except -1:  # no-cython-lint
+    cdef int write_query(self, Out *out, object args, uint32_t limit, bint sync) except -1:  # no-cython-lint
         # Bind, Execute, Sync with the bytes built once; the length word of Bind covers what stands before 'E'.
         cdef bytes suffix = self.suffix_first if limit == 1 else self.suffix
         cdef const char *p
@@ -159,7 +163,7 @@ cdef class StatementPlan:
         if limit > 1:
             self.write_bind(out, b"", args, -1)
             write_execute(out, b"", limit)
-            return write_sync(out)
+            return write_sync(out) if sync else 0
         at = out_begin_message(out, b"B")
         out_bytes(out, b"", 1)
         p = self.prefix
@@ -168,18 +172,19 @@ cdef class StatementPlan:
         p = suffix
         out_bytes(out, p, len(suffix) - 15)
         out_end_message(out, at, FASTPG_MAX_MESSAGE)
-        return out_bytes(out, p + len(suffix) - 15, 15)
+        return out_bytes(out, p + len(suffix) - 15, 15 if sync else 10)
 
 
 cdef int write_arguments(StatementPlan statement, Out *out, object args, Py_ssize_t element) except -1:
     cdef Py_ssize_t i = 0, n = statement.parameter_count, taken = -1
     cdef const Codec *codec
+    cdef bint is_tuple = type(args) is tuple
     value = None
-    if len(args) != n:
+    if (PyTuple_GET_SIZE(args) if is_tuple else len(args)) != n:
         raise_wrong_count(n, len(args))
     try:
         for i in range(n):
-            value = args[i]
+            value = <object>PyTuple_GET_ITEM(args, i) if is_tuple else args[i]
             taken = i
             if value is None:
                 out_i32(out, -1)
@@ -348,7 +353,7 @@ cdef class Execute(Operation):
         if self.statement.unnamed and self.portal_step != PORTAL_FETCH:
             write_parse(out, b"", self.in_encoding(self.statement.query), self.statement.parameter_oids)
         if self.portal_step == PORTAL_UNNAMED:
-            self.statement.write_query(out, self.args, self.limit)
+            self.statement.write_query(out, self.args, self.limit, True)
         elif self.portal_step == PORTAL_BIND:
             self.statement.write_bind(out, self.portal, self.args, -1)
             write_sync(out)

@@ -315,6 +315,11 @@ cdef class Session:
             end = self.slab.buf + self.end
             if end - p < 5:
                 return 0
+            if self.head is not None and self.head.eats and not self.max_result_bytes:
+                length = self.head.eat(p, end)
+                if length:
+                    self.start += length
+                    continue
             tag = <uint8_t>p[0]
             length = load_i32(p + 1)
             if length < 4 or length > length_limit(tag):

@@ -366,7 +366,7 @@ async def test_the_connection_is_in_use(connection: fastpg.Connection, dsn: str)
                 await call()
         for name in ("transaction", "cursor", "prepare", "pipeline", "copy_from_table", "copy_records_to_table"):
             with pytest.raises(exceptions.InterfaceError, match=f"{name}.. is not possible in a pipeline"):
-                getattr(p, name)
+                getattr(p, name)()
         with pytest.raises(AttributeError):
             _ = p.no_such_thing
         with pytest.raises(TypeError):
