@@ -381,7 +381,10 @@ cdef class Batch(Operation):
                 continue
             item.told = True
             if item.error is None:
-                item.settle(REPLY_RESULT, item.outcome if item.shape == SHAPE_VALUE else item.value)
+                if item.shape == SHAPE_VALUE and item.waiters is None and item.callbacks is None:
+                    item.state = REPLY_RESULT       # settle(), of which nothing else is left to do
+                else:
+                    item.settle(REPLY_RESULT, item.outcome if item.shape == SHAPE_VALUE else item.value)
             elif not self.mend(item, item.error, item.shape == SHAPE_FIRST):
                 item.settle(REPLY_ERROR, item.error)
         return 0
