@@ -110,6 +110,7 @@ class BaseCursor(Generic[RowT]):
 
     def _check_transaction(self) -> None:
         if not self._connection.is_in_transaction():
+            self._connection._client.check()  # of another loop or thread there is no saying
             raise exceptions.NoActiveSQLTransactionError("cursor cannot be created outside of a transaction")
 
     # _bind_exec and _exec are what tools put functions around: none of them calls the other.
