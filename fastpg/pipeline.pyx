@@ -348,8 +348,7 @@ cdef class Pipeline:
         finally:
             for name, asked, _ in ahead.values():
                 self.connection._forget_statement(name.encode())
-                if asked.done() and not asked.cancelled():
-                    asked.exception()       # retrieved: nobody wants it any more
+                asked.add_done_callback(retrieve)       # nobody wants it any more
 
     cdef int ask(self, str query, dict ahead, bint in_turn) except -1:
         # Have a new statement described; `ahead` keeps (name, Future of the answer, in_turn).
@@ -453,8 +452,7 @@ cdef class Pipeline:
                 self.connection._cache.put(query, plan)
         finally:
             for _, asked, _ in ahead.values():
-                if asked.done() and not asked.cancelled():
-                    asked.exception()       # retrieved: the pipeline may have been given up meanwhile
+                asked.add_done_callback(retrieve)       # the pipeline may have been given up meanwhile
         self.batch_done = self.create_future()
         self.batch = Batch(self.plan_of, self.name_of, self.mend, self.batch_done)
         self.batch.items, self.early = self.early, []
@@ -632,3 +630,9 @@ cdef int refuse_copy(StatementPlan plan) except -1:
     if is_copy(plan):
         raise InterfaceError("COPY is not possible in a pipeline: it needs the connection for itself")
     return 0
+
+
+def retrieve(asked):
+    """Nobody wants its exception any more, when it comes to have one."""
+    if not asked.cancelled():
+        asked.exception()

@@ -578,3 +578,23 @@ async def test_cancelled_while_new_statements_are_described(
                 await asyncio.sleep(0)
             raise asyncio.CancelledError
     assert await connection.fetchval("SELECT 1") == 1
+
+
+@pytest.mark.parametrize("turns", range(6))
+async def test_cancelled_while_leaving_describes_new_statements(
+    connection: Any, complaints: list[Any], turns: int
+) -> None:
+    listen(complaints)
+
+    async def leave() -> None:
+        async with connection.pipeline(atomic=True) as p:
+            for number in range(5):
+                p.fetchval(f"SELECT {number} /* leaving, {turns} */")
+
+    task = asyncio.ensure_future(leave())
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert await connection.fetchval("SELECT 1") == 1
