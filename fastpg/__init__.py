@@ -15,6 +15,7 @@ from fastpg.pgproto import pgproto as _pgproto  # noqa: F401
 from fastpg.pool import Pool, create_pool
 from fastpg.protocol import protocol as _protocol  # noqa: F401
 from fastpg.protocol.record import Record
+from fastpg.threaded import ThreadedPool
 from fastpg.types import (
     Attribute,
     BitString,
@@ -46,6 +47,6 @@ def install_as_asyncpg() -> None:
 
 __all__ = [
     "Attribute", "BitString", "Box", "Circle", "Connection", "Line", "LineSegment", "Path", "Point", "Polygon", "Pool",
-    "Range", "Record", "ServerVersion", "Type", "TypeCodec", "connect", "create_pool", "install_as_asyncpg",
-    *_exceptions,
+    "Range", "Record", "ServerVersion", "ThreadedPool", "Type", "TypeCodec", "connect", "create_pool",
+    "install_as_asyncpg", *_exceptions,
 ]  # fmt: skip

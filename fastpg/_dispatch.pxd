@@ -39,6 +39,8 @@ cdef class Holder:
     cdef public long generation     # the pool's when the connection was made
     cdef public double expires      # time.monotonic() at which it is too old, 0 for never
     cdef double idle_since          # time.monotonic() of the last release
+    cdef public object permit       # the right to open a connection, not used yet; or None
+    cdef public object lease        # the one that the connection has used; or None
     cdef bytes reset_message        # the Query message that resets the session; None: nothing has to
     cdef object reset_query         # its text
     cdef object own_reset           # callable that gives the text anew each time, of a subclass; or None
@@ -83,6 +85,19 @@ cdef class Request:
     cdef object waiter
 
 
+cdef class Limit:
+    """How many connections several pools may have together. Written under a lock; read without one, as a hint."""
+    cdef public int free            # permits that nobody has
+    cdef public int wanted          # permits that pools have asked for and not been given
+
+
+cdef class Permits:
+    """A pool's part in a limit."""
+    cdef readonly Limit limit
+    cdef public int outstanding     # permits that have been asked for and are not here yet
+    cdef public bint giving         # a connection that is released may have to go: ask on_release()
+
+
 cdef class Dispatcher:
     """Idle holders, who waits for one, and the calls that need no more of a connection than one answer."""
     cdef readonly object loop
@@ -109,8 +124,13 @@ cdef class Dispatcher:
     cdef public Py_ssize_t max_size # holders above it leave the pool when they come back
     cdef public long generation
     cdef public unsigned long max_queries
+    cdef public Permits permits     # what connections have to be asked for; None: `holders` are the only limit
 
     cdef Holder pick(self)
+    cdef Holder unconnected(self)
+    cdef bint may_connect(self) except -1
+    cdef int ask(self) except -1
+    cdef bint admit(self, Holder holder) except -1
     cdef Statement look_at(self, str query, StatementPlan plan)
     cdef object start(self, object query, tuple args, RowSink sink, int shape, uint32_t limit, object timeout)
     cdef object start_alone(self, str query, tuple args, RowSink sink, int shape, uint32_t limit, object timeout)

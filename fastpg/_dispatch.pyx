@@ -232,6 +232,17 @@ cdef int refuse(Request request, object error) except -1:
     return 0
 
 
+cdef class Limit:
+    """How many connections several pools may have together."""
+
+
+cdef class Permits:
+    """A pool's part in a limit; `_limit.Share` says how it is divided. All but `limit` is of the pool's own thread."""
+
+    def __init__(self, Limit limit not None):
+        self.limit = limit
+
+
 cdef class Dispatcher:
     """Holders, connected ones first and the last used first; waiters are served in the order they came.
 
@@ -274,8 +285,58 @@ cdef class Dispatcher:
         """A holder, or None when there is none."""
         holder = self.pick()
         if holder is None and self.disconnected:
-            holder = self.disconnected.pop()
+            holder = self.unconnected()
         return holder
+
+    cdef Holder unconnected(self):
+        """One without a connection, which may have one; None when the limit is reached."""
+        cdef Holder holder
+        if self.permits is None:
+            return self.disconnected.pop()
+        permit = self.permits.take()
+        if permit is None:
+            return None
+        holder = self.disconnected.pop()
+        holder.permit = permit
+        return holder
+
+    cdef bint may_connect(self) except -1:
+        """Whether there is a holder without a connection, and it may have one."""
+        return bool(self.disconnected) and (self.permits is None or self.permits.limit.free > 0)
+
+    cdef int ask(self) except -1:
+        """Somebody has begun to wait: ask for as many permits as are of use."""
+        cdef Py_ssize_t need
+        if self.permits is not None:
+            need = self.wanting()
+            if need > self.permits.outstanding:
+                self.permits.want(need)
+        return 0
+
+    def wanting(self):
+        """How many permits could be put to use now."""
+        return min(len(self.waiters) + len(self.pending), len(self.disconnected))
+
+    def grant(self, permit):
+        """Let a waiter connect; False when none has a use for it."""
+        cdef Holder holder
+        if not self.wanting():
+            return False
+        holder = self.disconnected.pop()
+        holder.permit = permit
+        self.put(holder)
+        return True
+
+    cdef bint admit(self, Holder holder) except -1:
+        """Whether a holder that comes back may go to who waits here; if not, it has been put away."""
+        if holder.is_connected():
+            if not self.permits.giving or not self.permits.on_release(holder):
+                return True
+        elif holder.permit is not None:
+            return True
+        self.disconnected.append(holder)
+        self.ask()
+        return False
 
     def remove(self, holder):
         """Take this holder out; False when it is not here."""
@@ -289,14 +350,21 @@ cdef class Dispatcher:
         """Give a holder to the first waiter, or keep it."""
         holder.rest()
         holder.idle_since = monotonic()
+        if self.permits is not None and not self.admit(holder):
+            return
         if (self.waiters or self.pending) and self.hand_over(holder):
             return
         if holder.is_connected():
             self.connected.append(holder)
             if holder.dirty:
                 self.later(holder)
+            if self.permits is not None and (self.permits.outstanding or self.permits.limit.wanted):
+                self.permits.on_idle()
         else:
             self.disconnected.append(holder)
+            if holder.permit is not None:
+                permit, holder.permit = holder.permit, None
+                permit.end()
 
     async def get(self):
         """A holder, as soon as there is one."""
@@ -306,6 +374,7 @@ cdef class Dispatcher:
         waiter = self.create_future()
         self.waiters.append(waiter)
         self.drain(None)
+        self.ask()
         try:
             return await waiter
         except BaseException:
@@ -319,12 +388,16 @@ cdef class Dispatcher:
         elif not waiter.cancelled() and waiter.exception() is None and isinstance(waiter.result(), Holder):
             # By the long way: the pool may have been closed or made smaller.
             self.give_back(waiter.result())
+        waits = False
         for line in (self.waiters, self.pending):
             for entry in line:
                 if entry is waiter or type(entry) is Request and (<Request>entry).waiter is waiter:
                     line.remove(entry)
-                    return True
-        return False
+                    waits = True
+                    break
+        if self.permits is not None and self.permits.outstanding:
+            self.permits.on_idle()
+        return waits
 
     def fail(self, error):
         """All waiters get this error."""
@@ -334,10 +407,16 @@ cdef class Dispatcher:
                 waiter = (<Request>entry).waiter if type(entry) is Request else entry
                 if not waiter.done():
                     waiter.set_exception(error)
+        if self.permits is not None:
+            self.permits.on_idle()
 
     def idle_longest(self):
         """(holder, time.monotonic() of its last release) of the one that has been idle for longest; or None."""
         return (self.connected[0], (<Holder>self.connected[0]).idle_since) if self.connected else None
+
+    def idle(self):
+        """How many connections nobody uses; may be asked from any thread."""
+        return len(self.connected)
 
     def qsize(self):
         """How many holders nobody uses."""
@@ -437,7 +516,7 @@ cdef class Dispatcher:
         cdef StatementPlan plan = None
         cdef double seconds
         if holder is None:
-            if self.disconnected:
+            if self.may_connect():
                 return None
             return self.wait(self.waiters, query, args, sink, shape, limit, timeout)
         seconds = limit_of(holder.client, timeout)
@@ -467,6 +546,7 @@ cdef class Dispatcher:
         line.append(request)
         if line is self.waiters:
             self.drain(None)
+        self.ask()
         return waiter
 
     cdef int begin(self, Holder holder, StatementPlan plan, Statement about, tuple args, RowSink sink, int shape,
@@ -600,7 +680,7 @@ cdef class Dispatcher:
         else:
             holder = self.pick()
             if holder is None:
-                if self.disconnected:
+                if self.may_connect():
                     return None
                 # What needs a connection for itself would never fit behind others that come and go.
                 return self.wait(self.pending if about.is_quick(self) else self.waiters, query, args, sink, shape,

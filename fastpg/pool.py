@@ -22,7 +22,7 @@ import random
 import threading
 import time
 import weakref
-from collections.abc import AsyncIterable, Awaitable, Callable, Generator, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Generator
 from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, Literal, overload
@@ -30,6 +30,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, overload
 from fastpg import _depth, connection, exceptions
 from fastpg._dispatch import Dispatcher, Holder
 from fastpg._hooks import row_options
+from fastpg._pool_calls import PoolCalls
 from fastpg._row_factory import check_exclusive, row_sink
 from fastpg._startup import Deadline
 from fastpg._typing import RecordT, RowFactory, RowT, T
@@ -127,6 +128,9 @@ class PoolConnectionHolder(Holder):
             con.terminate()
             raise exceptions.InterfaceError("pool is closed")
         self._con = con
+        if self.permit is not None:
+            self.lease, self.permit = self.permit, None
+            self.lease.bind(con._client.closed)
         # Weak: what holds the loop's transport must not hold a pool that everybody else has forgotten.
         con._client.closed.add_done_callback(functools.partial(on_lost, weakref.ref(self), weakref.ref(con)))
         self.generation = pool._queue.generation
@@ -327,7 +331,45 @@ class PoolStats:
     max_size: int
 
 
-class Pool(Generic[RowT]):
+def check_sizes(init_size: int, min_size: int, max_size: int) -> None:
+    """ValueError when these cannot be the sizes of a pool."""
+    if max_size <= 0:
+        raise ValueError("max_size is expected to be greater than zero")
+    if min_size < 0:
+        raise ValueError("min_size is expected to be greater or equal to zero")
+    if min_size > max_size:
+        raise ValueError("min_size is greater than max_size")
+    if init_size < 0:
+        raise ValueError("init_size is expected to be greater or equal to zero")
+    if init_size > max_size:
+        raise ValueError("init_size is greater than max_size")
+    if init_size < min_size:
+        raise ValueError("init_size is smaller than min_size")
+
+
+def check_lifetimes(
+    max_queries: int, max_inactive_connection_lifetime: float, max_lifetime: float | None, warm_statements: int
+) -> None:
+    """ValueError when these cannot be the options of a pool."""
+    if max_queries <= 0:
+        raise ValueError("max_queries is expected to be greater than zero")
+    if max_inactive_connection_lifetime < 0:
+        raise ValueError("max_inactive_connection_lifetime is expected to be greater or equal to zero")
+    if max_lifetime is not None and max_lifetime <= 0:
+        raise ValueError("max_lifetime is expected to be greater than zero, or None")
+    if warm_statements < 0:
+        raise ValueError("warm_statements is expected to be greater or equal to zero")
+
+
+def check_classes(connection_class: type, record_class: type) -> None:
+    """TypeError when these are not the classes of connections and of records."""
+    if not isinstance(connection_class, type) or not issubclass(connection_class, connection.Connection):
+        raise TypeError(f"connection_class is expected to be a subclass of fastpg.Connection, got {connection_class}")
+    if not isinstance(record_class, type) or not issubclass(record_class, Record):
+        raise TypeError(f"record_class is expected to be a subclass of fastpg.Record, got {record_class}")
+
+
+class Pool(PoolCalls[RowT], Generic[RowT]):
     """A pool of connections; make it with :func:`create_pool`. It belongs to one event loop."""
 
     __slots__ = (
@@ -360,34 +402,11 @@ class Pool(Generic[RowT]):
         pipelined: bool = False,
         **connect_kwargs: Any,
     ) -> None:
-        if max_size <= 0:
-            raise ValueError("max_size is expected to be greater than zero")
-        if min_size < 0:
-            raise ValueError("min_size is expected to be greater or equal to zero")
-        if min_size > max_size:
-            raise ValueError("min_size is greater than max_size")
         if init_size is None:
             init_size = min_size
-        if init_size < 0:
-            raise ValueError("init_size is expected to be greater or equal to zero")
-        if init_size > max_size:
-            raise ValueError("init_size is greater than max_size")
-        if init_size < min_size:
-            raise ValueError("init_size is smaller than min_size")
-        if max_queries <= 0:
-            raise ValueError("max_queries is expected to be greater than zero")
-        if max_inactive_connection_lifetime < 0:
-            raise ValueError("max_inactive_connection_lifetime is expected to be greater or equal to zero")
-        if max_lifetime is not None and max_lifetime <= 0:
-            raise ValueError("max_lifetime is expected to be greater than zero, or None")
-        if warm_statements < 0:
-            raise ValueError("warm_statements is expected to be greater or equal to zero")
-        if not isinstance(connection_class, type) or not issubclass(connection_class, connection.Connection):
-            raise TypeError(
-                f"connection_class is expected to be a subclass of fastpg.Connection, got {connection_class}"
-            )
-        if not isinstance(record_class, type) or not issubclass(record_class, Record):
-            raise TypeError(f"record_class is expected to be a subclass of fastpg.Record, got {record_class}")
+        check_sizes(init_size, min_size, max_size)
+        check_lifetimes(max_queries, max_inactive_connection_lifetime, max_lifetime, warm_statements)
+        check_classes(connection_class, record_class)
         check_exclusive(record_class, row_factory)
         if row_factory is not None:
             row_sink(row_factory)
@@ -402,7 +421,8 @@ class Pool(Generic[RowT]):
         self._acquire_timeout = acquire_timeout
         self._connect = connection.connect if connect is None else connect
         self._setup, self._init, self._reset = setup, init, reset
-        self._connection_class, self._record_class, self._row_factory = connection_class, record_class, row_factory
+        self._connection_class: type[connection.Connection] = connection_class
+        self._record_class, self._row_factory = record_class, row_factory
         self._fast_reset = (
             getattr(connection_class, "reset", None) is ORIGINAL_RESET
             and getattr(connection_class, "_reset", None) is ORIGINAL_CLEAN_UP
@@ -526,14 +546,18 @@ class Pool(Generic[RowT]):
                     holder.drop()
                 self._holders = []
                 raise
-            for holder in reversed(holders):
-                holder.put_back()
-            self._initialized = True
-            self._queue.direct = self._is_plain()
-            self._keep_floor()
+            self._open()
             return self
         finally:
             self._initializing = False
+
+    def _open(self) -> None:
+        """Let the holders be used."""
+        for holder in reversed(self._holders):
+            holder.put_back()
+        self._initialized = True
+        self._queue.direct = self._is_plain()
+        self._keep_floor()
 
     def _is_plain(self) -> bool:
         """Whether nobody has to be asked when a connection is taken or given back."""
@@ -711,7 +735,10 @@ class Pool(Generic[RowT]):
         rest = holder.release(timeout)
         if rest is None:
             return None
-        # A task of its own: the caller may be cancelled, the work goes on.
+        return self._finish_later(rest)
+
+    def _finish_later(self, rest: Awaitable[None]) -> asyncio.Task[None]:
+        """In a task of its own: the caller may be cancelled, the work goes on."""
         task: asyncio.Task[None] = self._loop.create_task(rest)  # type: ignore[arg-type]
         self._releases.add(task)
         task.add_done_callback(self._released)
@@ -749,10 +776,7 @@ class Pool(Generic[RowT]):
         try:
             if self._maintenance_task is not None:
                 self._maintenance_task.cancel()
-            while self._queue.waiting() or not all(holder.is_idle() for holder in self._holders):
-                for holder in self._holders:
-                    await holder.wait_until_released()
-                await asyncio.sleep(0)
+            await self._wait_until_unused()
             await asyncio.gather(*[holder.close() for holder in self._holders])
         except BaseException:
             self.terminate()
@@ -760,6 +784,15 @@ class Pool(Generic[RowT]):
         finally:
             warner.cancel()
             self._end()
+
+    def _is_unused(self) -> bool:
+        return not self._queue.waiting() and all(holder.is_idle() for holder in self._holders)
+
+    async def _wait_until_unused(self) -> None:
+        while not self._is_unused():
+            for holder in self._holders:
+                await holder.wait_until_released()
+            await asyncio.sleep(0)
 
     def _end(self) -> None:
         self._closed = True
@@ -807,10 +840,6 @@ class Pool(Generic[RowT]):
                     return status  # type: ignore[no-any-return]
                 return await self._call_on(status, "execute", query, *args, timeout=timeout)  # type: ignore[no-any-return]
         return await self._call("execute", query, *args, timeout=timeout)  # type: ignore[no-any-return]
-
-    async def executemany(self, command: str, args: Iterable[Sequence[Any]], *, timeout: float | None = None) -> None:
-        """Connection.executemany() on a borrowed connection."""
-        await self._call("executemany", command, args, timeout=timeout)
 
     @overload
     async def fetch(
@@ -920,98 +949,6 @@ class Pool(Generic[RowT]):
                 )
         return await self._call("fetchrow", query, *args, timeout=timeout, **row_options(record_class, row_factory))
 
-    @overload
-    async def fetchmany(
-        self, query: str, args: Iterable[Sequence[Any]], *, timeout: float | None = None,
-        record_class: None = None, row_factory: None = None,
-    ) -> list[RowT]: ...  # fmt: skip
-    @overload
-    async def fetchmany(
-        self, query: str, args: Iterable[Sequence[Any]], *, timeout: float | None = None,
-        record_class: type[RecordT], row_factory: None = None,
-    ) -> list[RecordT]: ...  # fmt: skip
-    @overload
-    async def fetchmany(
-        self, query: str, args: Iterable[Sequence[Any]], *, timeout: float | None = None, row_factory: Literal["record"]
-    ) -> list[Record]: ...
-    @overload
-    async def fetchmany(
-        self, query: str, args: Iterable[Sequence[Any]], *, timeout: float | None = None, row_factory: Literal["tuple"]
-    ) -> list[tuple[Any, ...]]: ...
-    @overload
-    async def fetchmany(
-        self, query: str, args: Iterable[Sequence[Any]], *, timeout: float | None = None,
-        row_factory: Literal["dict"] | type[dict[str, Any]],
-    ) -> list[dict[str, Any]]: ...  # fmt: skip
-    @overload
-    async def fetchmany(
-        self, query: str, args: Iterable[Sequence[Any]], *, timeout: float | None = None, row_factory: RowFactory[T]
-    ) -> list[T]: ...
-    async def fetchmany(
-        self, query: str, args: Iterable[Sequence[Any]], *, timeout: float | None = None,
-        record_class: type | None = None, row_factory: Any = None,
-    ) -> list[Any]:  # fmt: skip
-        """Connection.fetchmany() on a borrowed connection."""
-        rows: list[Any] = await self._call(
-            "fetchmany", query, args, timeout=timeout, **row_options(record_class, row_factory)
-        )
-        return rows
-
-    async def copy_from_table(
-        self, table_name: str, *, output: Any, columns: Iterable[str] | None = None, schema_name: str | None = None,
-        timeout: float | None = None,
-        format: str | None = None, oids: bool | None = None, delimiter: str | None = None, null: str | None = None,
-        header: bool | str | None = None, quote: str | None = None, escape: str | None = None,
-        force_quote: bool | Iterable[str] | None = None, encoding: str | None = None,
-    ) -> CommandStatus:  # fmt: skip
-        """Connection.copy_from_table() on a borrowed connection."""
-        return await self._call(  # type: ignore[no-any-return]
-            "copy_from_table", table_name, output=output, columns=columns, schema_name=schema_name, timeout=timeout,
-            format=format, oids=oids, delimiter=delimiter, null=null, header=header, quote=quote, escape=escape,
-            force_quote=force_quote, encoding=encoding,
-        )  # fmt: skip
-
-    async def copy_from_query(
-        self, query: str, *args: Any, output: Any, timeout: float | None = None,
-        format: str | None = None, oids: bool | None = None, delimiter: str | None = None, null: str | None = None,
-        header: bool | str | None = None, quote: str | None = None, escape: str | None = None,
-        force_quote: bool | Iterable[str] | None = None, encoding: str | None = None,
-    ) -> CommandStatus:  # fmt: skip
-        """Connection.copy_from_query() on a borrowed connection."""
-        return await self._call(  # type: ignore[no-any-return]
-            "copy_from_query", query, *args, output=output, timeout=timeout,
-            format=format, oids=oids, delimiter=delimiter, null=null, header=header, quote=quote, escape=escape,
-            force_quote=force_quote, encoding=encoding,
-        )  # fmt: skip
-
-    async def copy_to_table(
-        self, table_name: str, *, source: Any, columns: Iterable[str] | None = None, schema_name: str | None = None,
-        timeout: float | None = None,
-        format: str | None = None, oids: bool | None = None, freeze: bool | None = None,
-        delimiter: str | None = None, null: str | None = None, header: bool | str | None = None,
-        quote: str | None = None, escape: str | None = None, force_quote: bool | Iterable[str] | None = None,
-        force_not_null: bool | Iterable[str] | None = None, force_null: bool | Iterable[str] | None = None,
-        encoding: str | None = None, where: str | None = None,
-    ) -> CommandStatus:  # fmt: skip
-        """Connection.copy_to_table() on a borrowed connection."""
-        return await self._call(  # type: ignore[no-any-return]
-            "copy_to_table", table_name, source=source, columns=columns, schema_name=schema_name, timeout=timeout,
-            where=where,
-            format=format, oids=oids, freeze=freeze, delimiter=delimiter, null=null, header=header, quote=quote,
-            escape=escape, force_quote=force_quote, force_not_null=force_not_null, force_null=force_null,
-            encoding=encoding,
-        )  # fmt: skip
-
-    async def copy_records_to_table(
-        self, table_name: str, *, records: Iterable[Any] | AsyncIterable[Any], columns: Iterable[str] | None = None,
-        schema_name: str | None = None, timeout: float | None = None, where: str | None = None,
-    ) -> CommandStatus:  # fmt: skip
-        """Connection.copy_records_to_table() on a borrowed connection."""
-        return await self._call(  # type: ignore[no-any-return]
-            "copy_records_to_table", table_name, records=records, columns=columns, schema_name=schema_name,
-            timeout=timeout, where=where,
-        )  # fmt: skip
-
     def _rows_of(self, record_class: type | None, row_factory: Any) -> Any:
         """What the rows of a call are made of; None: of what those of the connection are."""
         if row_factory is None:
@@ -1054,7 +991,7 @@ class PoolAcquireContext(Generic[RowT]):
 
     __slots__ = ("connection", "done", "pool", "timeout")
 
-    def __init__(self, pool: Pool[RowT], timeout: float | None) -> None:
+    def __init__(self, pool: Any, timeout: float | None) -> None:
         self.pool = pool
         self.timeout = timeout
         self.connection: PoolConnectionProxy[RowT] | None = None
@@ -1080,7 +1017,8 @@ class PoolAcquireContext(Generic[RowT]):
 
     def __await__(self) -> Generator[Any, None, PoolConnectionProxy[RowT]]:
         self.done = True
-        return self.pool._acquire(self.timeout).__await__()
+        waiting: Generator[Any, None, PoolConnectionProxy[RowT]] = self.pool._acquire(self.timeout).__await__()
+        return waiting
 
 
 @overload

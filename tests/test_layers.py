@@ -54,6 +54,8 @@ LAYERS: dict[str, list[str]] = {
                          "fastpg.protocol.backend", "fastpg.protocol.row", "fastpg.sinks.record", "fastpg.wire",
                          "fastpg.exceptions*"],
     "fastpg._depth": ["fastpg.client", "fastpg.protocol.probe", "fastpg.exceptions*"],
+    "fastpg._limit": ["fastpg._dispatch"],
+    "fastpg._pool_calls": ["fastpg._hooks", "fastpg._typing", "fastpg.protocol.record", "fastpg.types"],
     "fastpg._shapes": [],
     "fastpg._type_codecs": ["fastpg.exceptions*"],
     "fastpg._types": ["*"],

@@ -145,3 +145,16 @@ def test_no_difference_is_out_of_date() -> None:
         name, parameter = key.split(".")
         theirs, ours = (inspect.signature(getattr(p, name)).parameters[parameter] for p in (asyncpg, fastpg))
         assert theirs.default != ours.default
+
+
+def test_threaded_pool() -> None:
+    """It has the methods of a pool, with the same parameters; those that it has not are named here."""
+    absent = {"get_init_size", "resize"}
+    assert public(fastpg.Pool) - public(fastpg.ThreadedPool) == absent
+    assert public(fastpg.ThreadedPool) <= public(fastpg.Pool)
+    for name in public(fastpg.ThreadedPool) - {"close"}:
+        assert shape(getattr(fastpg.ThreadedPool, name)) == shape(getattr(fastpg.Pool, name)), name
+    more = {parameter[0] for parameter in shape(fastpg.create_pool)} - {
+        parameter[0] for parameter in shape(fastpg.ThreadedPool)
+    }
+    assert more == {"init_size", "min_size", "loop"}
