@@ -170,6 +170,7 @@ class Share(Permits):
         self.gone = False
         # Of the loop's thread:
         self.timer: asyncio.TimerHandle | None = None
+        self.timer_at = 0.0
 
     # ------------------------------------------------------------ from any thread
 
@@ -294,9 +295,10 @@ class Share(Permits):
             return
         when = loop.time() + seconds
         if self.timer is not None:
-            if self.timer.when() <= when:
+            if self.timer_at <= when:
                 return
             self.timer.cancel()
+        self.timer_at = when  # not every loop's handle tells it
         self.timer = loop.call_at(when, self.look)
 
     def look(self) -> None:

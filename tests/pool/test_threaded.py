@@ -259,7 +259,7 @@ async def test_a_busy_shard_gives_its_surplus(dsn: str, workers: list[Worker]) -
 
     assert await workers[1].run(borrow()) == 2
     stop.set()
-    await asyncio.wrap_future(running)
+    await asyncio.wait_for(asyncio.wrap_future(running), WAIT)
     await check(pool)
     await pool.close()
 
@@ -277,10 +277,12 @@ async def test_more_loops_than_connections(dsn: str, workers: list[Worker]) -> N
             counts[number] += 1
 
     running = [worker.start(busy(number)) for number, worker in enumerate(workers)]
-    await until(lambda: min(counts) > 20)
-    stop.set()
+    try:
+        await until(lambda: min(counts) > 20)
+    finally:
+        stop.set()
     for future in running:
-        await asyncio.wrap_future(future)
+        await asyncio.wait_for(asyncio.wrap_future(future), WAIT)
     assert peak.peak == 1
     await check(pool)
     await pool.close()
