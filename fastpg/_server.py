@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -43,9 +44,14 @@ def capabilities(version: ServerVersion, parameters: Mapping[str, str]) -> Serve
         return ServerCapabilities(*[False] * 7)
     if REDSHIFT in parameters:
         return ServerCapabilities(*[False] * 7)._replace(sql_reset=True)
+    return _of_postgresql(version.major)
+
+
+@functools.lru_cache(maxsize=32)
+def _of_postgresql(major: int) -> ServerCapabilities:
     return ServerCapabilities(
         advisory_locks=True, notifications=True, plpgsql=True, sql_reset=True, sql_close_all=True,
-        sql_copy_from_where=version.major >= 12, jit=version.major >= 11,
+        sql_copy_from_where=major >= 12, jit=major >= 11,
     )  # fmt: skip
 
 

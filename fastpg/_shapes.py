@@ -67,7 +67,7 @@ class Recent:
     __slots__ = ("_queries",)
 
     def __init__(self) -> None:
-        self._queries: OrderedDict[str, None] = OrderedDict()
+        self._queries: dict[str, None] = {}
 
     def __contains__(self, query: str) -> bool:
         return query in self._queries
@@ -76,7 +76,7 @@ class Recent:
         """One more; the first one added goes when there are too many."""
         self._queries[query] = None
         if len(self._queries) > KEPT:
-            self._queries.popitem(last=False)
+            del self._queries[next(iter(self._queries))]
 
 
 def clear() -> None:

@@ -68,6 +68,9 @@ class StartupProtocol(asyncio.Protocol):
         return data
 
 
+COUNTED = hasattr(asyncio.Task, "cancelling")  # whether a task knows how often it was cancelled; not in Python 3.10
+
+
 class Deadline:
     """Cancels the current task after `seconds`, and turns that into TimeoutError naming the stage.
 
@@ -81,14 +84,15 @@ class Deadline:
         self._seconds = seconds
         self.stage = "connecting"
         self.target: Target | None = None
-        self._task: asyncio.Task[Any] | None = None
+        self._task: Any = None  # its count of cancellations is not in the stubs of Python 3.10
         self._handle: asyncio.TimerHandle | None = None
         self._fired = False
         self._cancelling = 0
 
     def __enter__(self) -> Deadline:
-        self._task = asyncio.current_task()
-        self._cancelling = self._cancel_requests()
+        self._task = asyncio.current_task(self._loop)
+        if COUNTED and self._task is not None:
+            self._cancelling = self._task.cancelling()
         if self._seconds is not None:
             if self._seconds <= 0:
                 raise self._error()
@@ -104,11 +108,6 @@ class Deadline:
         where = "" if self.target is None else f" {self.target.host}:{self.target.port}"
         return asyncio.TimeoutError(f"timeout while {self.stage}{where}")
 
-    def _cancel_requests(self) -> int:
-        """How many cancellations of the task are under way; Python 3.10 does not count them."""
-        task: Any = self._task
-        return int(task.cancelling()) if hasattr(task, "cancelling") else 0
-
     def _fire(self) -> None:
         self._fired = True
         if self._task is not None:
@@ -118,7 +117,7 @@ class Deadline:
         if self._handle is not None:
             self._handle.cancel()
         if self._fired and kind is not None and issubclass(kind, asyncio.CancelledError):
-            if self._task is not None and hasattr(self._task, "uncancel"):
+            if COUNTED and self._task is not None:
                 if self._task.uncancel() > self._cancelling:
                     return  # somebody else cancelled the task as well
             raise self._error() from None
@@ -134,15 +133,10 @@ _KEEPIDLE, _KEEPINTVL, _KEEPCNT, _USER_TIMEOUT = _numbers(
 
 
 def configure_socket(sock: Any, params: ConnectParams) -> None:
-    """TCP_NODELAY, keepalives and the user timeout, where the system has them."""
-    if sock is None:
-        return
-    family = sock.family
-    if family not in (socket.AF_INET, socket.AF_INET6):
-        return
+    """TCP_NODELAY, keepalives and the user timeout of a TCP socket, where the system has them."""
     tcp = socket.IPPROTO_TCP
-    # uvloop's stand-in for a socket asks the system for the family at each setsockopt().
-    real = socket.SocketType(family, socket.SOCK_STREAM, tcp, sock.fileno())
+    # uvloop's stand-in for a socket asks the system for the family at each setsockopt(); here none is needed.
+    real = socket.SocketType(socket.AF_INET, socket.SOCK_STREAM, tcp, sock.fileno())
     try:
         real.setsockopt(tcp, socket.TCP_NODELAY, 1)
         if params.keepalives:

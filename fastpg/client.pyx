@@ -164,7 +164,10 @@ cdef class Client:
         self.write = None
         if transport is not None:
             transport.close()       # lost already, but a TLS transport of Python 3.10 warns unless it was told
-        self.end(lost_error(self, exc))
+        if self.farewell is not None and exc is None and self.session.head is None:
+            self.end(ConnectionDoesNotExistError("connection was closed: close() was called"))
+        else:
+            self.end(lost_error(self, exc))
 
     cdef int end(self, object error) except -1:
         self.session.fail(error)

@@ -110,7 +110,10 @@ class Attempt:
             if len(address) == 4 and address[3] and "%" not in host:
                 host = f"{host}%{address[3]}"  # a link-local address means nothing without its interface
             self.transport, protocol = await loop.create_connection(factory, host, address[1])
-        configure_socket(self.transport.get_extra_info("socket"), params)
+        opened = self.transport.get_extra_info("socket")
+        ours = sock is None and not self.target.is_unix
+        if opened is not None and (ours or opened.family in (socket.AF_INET, socket.AF_INET6)):
+            configure_socket(opened, params)
         return protocol
 
     async def negotiate_tls(self, protocol: StartupProtocol, context: ssl_module.SSLContext, direct: bool) -> bool:
@@ -156,7 +159,7 @@ class Attempt:
         try:
             protocol = await self.open(address, connector, sock)
             # A cancel goes to the address that answered, not to whatever the name means by then.
-            peer = self.transport.get_extra_info("peername")
+            peer = address if connector is None and sock is None else self.transport.get_extra_info("peername")
             if params.requirepeer and self.target.is_unix:
                 check_peer(self.transport.get_extra_info("socket"), params.requirepeer)
             encrypted = False
@@ -193,10 +196,8 @@ class Attempt:
             raise
         addr = self.target.socket_path if self.target.is_unix else (self.target.host, self.target.port)
         return Session(
-            transport=self.transport, addr=addr, params=params, target=self.target, peer=peer, tls=encrypted,
-            ssl_context=context if encrypted else None, backend_pid=handshake.backend_pid,
-            secret_key=handshake.secret_key, parameters=handshake.parameters, tx_status=handshake.tx_status,
-            handshake=handshake,
+            self.transport, addr, params, self.target, peer, encrypted, context if encrypted else None,
+            handshake.backend_pid, handshake.secret_key, handshake.parameters, handshake.tx_status, handshake,
         )  # fmt: skip
 
     async def handshake(self, protocol: StartupProtocol, handshake: Handshake) -> None:

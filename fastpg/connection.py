@@ -128,7 +128,7 @@ class Connection(
     __slots__ = (
         "__weakref__", "_addr", "_cache", "_client", "_closed", "_config", "_declared", "_identity", "_loop",
         "_own_shapes", "_params", "_pool_release_ctr", "_protocol", "_query_loggers", "_record_class", "_registry",
-        "_reset_query", "_rows", "_server_caps", "_source_traceback", "_top_xact", "_transport", "_warming",
+        "_reset_query", "_rows", "_source_traceback", "_top_xact", "_transport", "_warming",
     )  # fmt: skip
 
     def __init__(
@@ -162,7 +162,6 @@ class Connection(
         self._cache = StatementCache(
             loop, config.statement_cache_size, config.max_cached_statement_lifetime, self._on_evicted
         )
-        self._server_caps = _server.capabilities(self.get_server_version(), protocol.session.parameters)
         if protocol.session.encoding is not None:
             self._registry.set_encoding(protocol.session.parameters["client_encoding"])
         self._query_loggers = {}
@@ -1013,6 +1012,10 @@ class Connection(
         """Version of the server."""
         return parse_server_version(self._client.session.parameters.get("server_version", ""))
 
+    @property
+    def _server_caps(self) -> ServerCapabilities:
+        return _server.capabilities(self.get_server_version(), self._client.session.parameters)
+
     def _check_open(self) -> None:
         if self.is_closed():
             raise exceptions.InterfaceError("connection is closed")
@@ -1313,11 +1316,13 @@ async def connect(
     mode = proxy_mode(proxy)
     if mode is not None:
         libpq["security"] = behind_proxy(select_profile(libpq.get("security"), os.environ))
-    params = parse(
-        dsn, host=host, port=port, user=user, password=password, passfile=passfile, service=service,
-        servicefile=servicefile, database=database, ssl=ssl, direct_tls=direct_tls, server_settings=server_settings,
-        target_session_attrs=target_session_attrs, krbsrvname=krbsrvname, gsslib=gsslib, **libpq,
-    )  # fmt: skip
+    arguments = {
+        "host": host, "port": port, "user": user, "password": password, "passfile": passfile, "service": service,
+        "servicefile": servicefile, "database": database, "ssl": ssl, "direct_tls": direct_tls,
+        "server_settings": server_settings, "target_session_attrs": target_session_attrs, "krbsrvname": krbsrvname,
+        "gsslib": gsslib,
+    }  # fmt: skip
+    params = parse(dsn, **{name: value for name, value in arguments.items() if value is not None}, **libpq)
     if loop is None:
         loop = asyncio.get_running_loop()
     if timeout is None:
@@ -1337,18 +1342,18 @@ async def connect(
         raise
     security = params.security
     config = ClientConfiguration(
-        command_timeout=security.command_timeout if command_timeout is None else command_timeout,
-        statement_cache_size=statement_cache_size if mode is None or mode.session else 0,
-        max_cached_statement_lifetime=max_cached_statement_lifetime,
-        max_cacheable_statement_size=max_cacheable_statement_size,
-        record_class=record_class,
-        close_timeout=security.close_timeout,
-        eager_begin=bool(eager_begin),
-        proxy=mode,
-        session=session,
-        row_factory=row_factory,
-        codecs=wanted,
-        options=None if options.changes_nothing else options,
+        security.command_timeout if command_timeout is None else command_timeout,
+        statement_cache_size if mode is None or mode.session else 0,
+        max_cached_statement_lifetime,
+        max_cacheable_statement_size,
+        record_class,
+        security.close_timeout,
+        bool(eager_begin),
+        mode,
+        session,
+        row_factory,
+        wanted,
+        None if options.changes_nothing else options,
     )
     wire = Session(session.parameters, session.tx_status)
     wire.backend_pid = session.backend_pid

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import asyncio
 import weakref
-from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
@@ -34,7 +33,7 @@ class StatementCache:
         self._loop = loop
         self._on_remove = on_remove
         self.entries: dict[str, StatementPlan] = {}  # the client looks statements up here by itself
-        self._expiry: OrderedDict[str, float] = OrderedDict()
+        self._expiry: dict[str, float] = {}
         self._timer: asyncio.TimerHandle | None = None
         self.max_lifetime = max_lifetime
         self.max_size = max_size
@@ -102,7 +101,7 @@ class StatementCache:
         self.max_lifetime = new_lifetime
         self._stop()
         now = self._loop.time()
-        self._expiry = OrderedDict((query, now + new_lifetime) for query in self.entries if new_lifetime)
+        self._expiry = {query: now + new_lifetime for query in self.entries if new_lifetime}
         self._arm()
 
     def clear(self) -> None:

@@ -10,7 +10,6 @@ import hashlib
 import struct
 import warnings
 from collections.abc import Callable
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from fastpg import exceptions
@@ -25,8 +24,8 @@ PROTOCOL_3_0 = 0x00030000
 PROTOCOL_3_2 = 0x00030002
 AUTHENTICATION, ERROR_RESPONSE, NOTICE_RESPONSE, PARAMETER_STATUS, BACKEND_KEY_DATA, READY_FOR_QUERY = b"RENSKZ"
 NEGOTIATE_PROTOCOL_VERSION, NOTIFICATION_RESPONSE = b"vA"
-# The messages that may come, and how long they may be; authentication and errors have limits of the security profile.
-LIMITS = MappingProxyType(dict.fromkeys(b"RENSKZvA", 30_000))
+EXPECTED = frozenset(b"RENSKZvA")
+MAX_LENGTH = 30_000  # of all messages but those of authentication and errors
 TX_STATUSES = (b"I", b"T", b"E")
 read_i32 = struct.Struct("!i").unpack_from
 METHODS = {2: "'kerberosv5'", 3: "password", 5: "md5", 7: "gss", 9: "sspi", 10: "sasl"}
@@ -46,16 +45,16 @@ def cstring(value: str, what: str) -> bytes:
     return encoded(value, what) + b"\0"
 
 
-def startup_parameters(settings: dict[str, str]) -> bytes:
-    """Names and values as C strings, and the NUL that ends them."""
-    texts = [text for item in settings.items() for text in item]
+def startup_parameters(texts: list[str]) -> bytes:
+    """Names and values in turn, as C strings, and the NUL that ends them."""
     whole = "\0".join(texts)
-    if whole.count("\0") != len(texts) - 1 or not whole.isascii():
-        # One by one, to name the parameter that cannot be sent.
-        for name, value in settings.items():
-            cstring(name, "a startup parameter")
-            cstring(value, f"startup parameter {name!r}")
-    return whole.encode("utf-8", "surrogateescape") + b"\0\0"
+    if whole.count("\0") < len(texts) and whole.isascii():
+        return whole.encode() + b"\0\0"
+    # One by one, to name the parameter that cannot be sent.
+    body = b""
+    for name, value in zip(texts[::2], texts[1::2], strict=True):
+        body += cstring(name, "a startup parameter") + cstring(value, f"startup parameter {name!r}")
+    return body + b"\0"
 
 
 def encoded(value: str, what: str) -> bytes:
@@ -135,15 +134,16 @@ class Handshake:
     def start(self) -> bytes:
         """The startup packet."""
         params = self._params
-        body = struct.pack("!I", self.protocol_version) + startup_parameters(
-            {"user": params.user, "database": params.database, **params.server_settings}
-        )
-        if len(body) + 4 > params.security.max_startup_packet:
+        texts = ["user", params.user, "database", params.database]
+        for item in params.server_settings.items():
+            texts += item
+        body = startup_parameters(texts)
+        size = len(body) + 8
+        if size > params.security.max_startup_packet:
             raise exceptions.ClientConfigurationError(
-                f"the startup parameters take {len(body) + 4} bytes; "
-                f"the server accepts {params.security.max_startup_packet}"
+                f"the startup parameters take {size} bytes; the server accepts {params.security.max_startup_packet}"
             )
-        return struct.pack("!i", len(body) + 4) + body
+        return struct.pack("!ii", size, self.protocol_version) + body
 
     def take(self) -> bytes:
         """What came after ReadyForQuery, given away."""
@@ -169,7 +169,6 @@ class Handshake:
 
     def _pump(self, out: bytes) -> bytes | Deferred | None:
         security = self._params.security
-        limits = {**LIMITS, AUTHENTICATION: security.max_auth_request, ERROR_RESPONSE: security.max_startup_error}
         data, pos, size = self._buffer, 0, len(self._buffer)
         allowance = security.max_startup_bytes - self._total
         try:
@@ -182,12 +181,12 @@ class Handshake:
                     if pos == size:
                         break
                     tag = data[pos]
-                if tag not in limits:
+                if tag not in EXPECTED:
                     raise not_postgres(data[pos:])
                 if size - pos < 5:
                     break
                 (length,) = read_i32(data, pos + 1)
-                if length < 4 or length > limits[tag]:
+                if length < 4 or length > self._longest(tag):
                     raise not_postgres(data[pos:])
                 end = pos + length + 1
                 if end > size:
@@ -208,6 +207,11 @@ class Handshake:
             self._buffer = data[pos:]
             self._total += pos
         return out or None
+
+    def _longest(self, tag: int) -> int:
+        if tag == AUTHENTICATION:
+            return self._params.security.max_auth_request
+        return self._params.security.max_startup_error if tag == ERROR_RESPONSE else MAX_LENGTH
 
     def _message(self, tag: int, body: bytes) -> bytes | Deferred | None:
         if tag == AUTHENTICATION:

@@ -2,9 +2,15 @@
 # Parsers of backend message bodies. Each gets a complete body [p, p + n), checks every length and count in it,
 # and raises ProtocolError; none reads beyond the body. May import: wire, exceptions.
 
+from cpython.unicode cimport PyUnicode_DecodeUTF8
+from libc.string cimport memcmp
+
 from fastpg.wire cimport FASTPG_MAX_MESSAGE, cstring_len, load_i16, load_i32, load_u16, load_u32
 
 from fastpg.exceptions import ProtocolError
+
+cdef enum:
+    MAX_RUN = 4096      # bytes of ParameterStatus messages that are worth remembering
 
 cdef Py_ssize_t _limits[256]
 
@@ -129,26 +135,48 @@ cdef tuple parse_parameter_status(const char *p, Py_ssize_t n, str encoding):
     return name, value
 
 
+# The run of ParameterStatus messages that came last, and what it says: a server says the same to all connections.
+cdef tuple _last_run = (b"", {})
+
+
 def read_parameters(bytes data not None, Py_ssize_t pos, dict parameters not None) -> int:
     """Put the complete ParameterStatus messages that stand at `pos`, one after the other, into `parameters`.
 
     The position behind them: that of the first byte of another message, or of one that is incomplete or too long.
     Raises ProtocolError for a malformed one.
     """
+    global _last_run
     cdef const char *start = data
     cdef const char *end = start + len(data)
+    cdef tuple last = _last_run
+    cdef bytes run = <bytes>last[0]
+    cdef bint first = not parameters
     cdef const char *p
-    cdef Py_ssize_t length
+    cdef const char *name
+    cdef const char *value
+    cdef Py_ssize_t length, size
+    cdef bint known = True
     if pos < 0 or pos > len(data):
         raise ValueError(f"there are no bytes at {pos}")
     p = start + pos
+    if run and len(run) <= end - p and memcmp(p, <const char *>run, len(run)) == 0:
+        parameters.update(<dict>last[1])
+        p += len(run)
     while end - p >= 5 and p[0] == PARAMETER_STATUS:
         length = load_i32(p + 1)
         if length < 4 or length > _limits[PARAMETER_STATUS] or length > end - p - 1:
             break
-        name, value = parse_parameter_status(p + 5, length - 4, "utf-8")
-        parameters[name] = value
+        name = p + 5
         p += length + 1
+        size = cstring_len(name, p)
+        value = name + size + 1
+        if size < 0 or value == p or value + cstring_len(value, p) != p - 1:
+            bad("ParameterStatus")
+        known = False
+        parameters[PyUnicode_DecodeUTF8(name, size, "backslashreplace")] = (
+            PyUnicode_DecodeUTF8(value, p - value - 1, "backslashreplace"))
+    if not known and first and p - start - pos <= MAX_RUN:
+        _last_run = (data[pos:p - start], parameters.copy())
     return p - start
 
 

@@ -487,3 +487,23 @@ def test_nothing_is_shown() -> None:
     client.start()
     client.receive(auth(3))
     assert "canary" not in repr(client)
+
+
+PARAMETERS_OF_A_SERVER = message("S", b"a\0b\0") + message("S", "ü\0".encode() + b"\xff\0")
+
+
+@pytest.mark.parametrize("more", [b"", message("S", b"a\0c\0") + message("S", b"d\0e\0")])
+@pytest.mark.parametrize("size", [1, 7, 1000])
+def test_what_one_server_says_is_not_another_ones(more: bytes, size: int) -> None:
+    for said, known in (
+        (PARAMETERS_OF_A_SERVER, {"a": "b", "ü": "\\xff"}),
+        (message("S", b"x\0y\0"), {"x": "y"}),
+        (PARAMETERS_OF_A_SERVER + more, {"a": "c", "ü": "\\xff", "d": "e"} if more else {"a": "b", "ü": "\\xff"}),
+        (PARAMETERS_OF_A_SERVER, {"a": "b", "ü": "\\xff"}),
+    ):
+        client = handshake(None)
+        data = auth(0) + said + message("K", b"\0\0\0\1\0\0\0\2") + message("Z", b"I")
+        for i in range(0, len(data), size):
+            client.receive(data[i : i + size])
+        assert client.done and client.parameters == known
+        client.parameters["a"] = "changed"
