@@ -37,7 +37,7 @@ cdef class Client:
     cdef bint tls
     cdef bint flush_scheduled
     cdef bint feeding                       # what was received is being parsed; then the outgoing buffer is written
-    cdef object window                      # what get_buffer() hands out
+    cdef bint whole                         # get_buffer() hands out the client itself, which has the buffer's interface
 
     cpdef int check(self) except -1
     cdef bint at_home(self) noexcept

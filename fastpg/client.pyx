@@ -86,7 +86,7 @@ cdef class Client:
         self.tasks = set()
         self.thread = PyThread_get_thread_ident()
         self.fork_epoch = _forks
-        self.window = self
+        self.whole = True
 
     # ------------------------------------------------------- protocol callbacks
 
@@ -99,7 +99,7 @@ cdef class Client:
         self.connection_made(transport)
         if self.tls:
             # TLS transports slice what get_buffer() gives; a plain one only fills it.
-            self.window = None
+            self.whole = False
         transport.set_protocol(self)
         if leftover:
             self.session.feed(leftover)
@@ -118,7 +118,7 @@ cdef class Client:
         return n
 
     def get_buffer(self, sizehint):
-        return self if self.window is not None else memoryview(self)
+        return self if self.whole else memoryview(self)
 
     def buffer_updated(self, Py_ssize_t n):
         self.feeding = True
@@ -184,6 +184,8 @@ cdef class Client:
                 self.closed.set_result(None)
                 if self.farewell is not None and not self.farewell.done():
                     self.farewell.set_result(None)
+        # What refers to each other would wait for the garbage collector, with all its memory.
+        self.session.listener = None
         return 0
 
     # ------------------------------------------------- the session's listener
@@ -233,6 +235,11 @@ cdef class Client:
     cdef bint at_home(self) noexcept:
         """The process and thread are the right ones: what check() looks at and is cheap to look at."""
         return self.fork_epoch == _forks and self.thread == PyThread_get_thread_ident()
+
+    def forget_statement(self, StatementPlan plan not None) -> None:
+        """The plan has left the statement cache: its statement is closed in passing."""
+        if plan.name:
+            self.to_close.append(plan.name)
 
     cdef object new_future(self):
         return Future() if self.plain_futures else self.create_future()

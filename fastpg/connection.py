@@ -160,7 +160,7 @@ class Connection(
         self._own_shapes = _shapes.Recent()
         self._warming: dict[str, tuple[str, Prepare]] = {}  # query -> name and what has it parsed, see _warm_up()
         self._cache = StatementCache(
-            loop, config.statement_cache_size, config.max_cached_statement_lifetime, self._on_evicted
+            loop, config.statement_cache_size, config.max_cached_statement_lifetime, protocol.forget_statement
         )
         if protocol.session.encoding is not None:
             self._registry.set_encoding(protocol.session.parameters["client_encoding"])
@@ -969,10 +969,6 @@ class Connection(
         global _uid
         _uid += 1
         return f"__fastpg_{prefix}_{_uid:x}__"
-
-    def _on_evicted(self, plan: StatementPlan) -> None:
-        if plan.name:
-            self._forget_statement(plan.name)
 
     def _forget_statement(self, name: bytes) -> None:
         if name and not self._closed:

@@ -10,6 +10,7 @@ import pwd
 import socket
 import ssl
 import warnings
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -336,3 +337,20 @@ async def test_cancelling_a_query_under_tls(tls_server: Any) -> None:
         await connection.fetch("SELECT pg_sleep(30)", timeout=0.05)
     assert await asyncio.wait_for(connection.fetchval("SELECT 1"), 10) == 1
     await connection.close()
+
+
+async def test_a_closed_connection_is_freed_at_once(server: AnyServer) -> None:
+    # Each has its receive memory: that is not to wait for the garbage collector.
+    connection = await connect(server, ssl=False)
+    assert await connection.fetchval("SELECT $1::int", 1) == 1
+    await connection.close()
+    parts = [weakref.ref(connection), weakref.ref(connection._client)]
+    gc.collect()
+    gc.disable()
+    try:
+        del connection
+        for _ in range(10):
+            await asyncio.sleep(0)  # a transport lives for some turns after it has told of its end
+        assert [part() for part in parts] == [None, None]
+    finally:
+        gc.enable()
