@@ -488,7 +488,7 @@ class Connection(
         """Send many statements in few writes: ``async with connection.pipeline() as p:``.
 
         `p` has execute, fetch, fetchrow, fetchval, executemany and fetchmany. They send at once, without waiting, and
-        return a Future of the result, which can be awaited inside the block or after it. The server runs the
+        return a Reply, like a Future, which can be awaited inside the block or after it. The server runs the
         statements in this order. Leaving the block waits for all; it raises the first failure that nobody awaited.
 
         By default each statement stands for itself: an error is that of one. atomic: they are one transaction, when

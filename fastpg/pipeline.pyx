@@ -107,29 +107,29 @@ cdef class Pipeline:
     # ------------------------------------------------------------------- methods
 
     def execute(self, str query not None, *args, timeout=None):
-        """Run one statement: the Future of its status."""
+        """Run one statement: the Reply with its status."""
         return self.add(query, args, None, None, SHAPE_STATUS, 0, timeout)
 
     def fetch(self, str query not None, *args, timeout=None, record_class=None, row_factory=None):
-        """The Future of all rows."""
+        """The Reply with all rows."""
         return self.add(query, args, None, self.sink(record_class, row_factory), SHAPE_SINK, 0, timeout)
 
     def fetchrow(self, str query not None, *args, timeout=None, record_class=None, row_factory=None):
-        """The Future of the first row, or of None."""
+        """The Reply with the first row, or of None."""
         return self.add(query, args, None, self.sink(record_class, row_factory), SHAPE_FIRST, 1, timeout)
 
     def fetchval(self, str query not None, *args, column=0, timeout=None):
-        """The Future of one value of the first row, or of None."""
+        """The Reply with one value of the first row, or of None."""
         if self.atomic and timeout is None and type(column) is int and 0 <= column < MAX_COLUMNS:
             return self.add_item(query, args, None, None, SHAPE_VALUE, 1, column)
         return self.add(query, args, None, ValueSink.make(column), SHAPE_SINK, 1, timeout)
 
     def executemany(self, str command not None, args, *, timeout=None):
-        """Run a command once for each element of args: the Future of None."""
+        """Run a command once for each element of args: the Reply with None."""
         return self.add(command, None, args, RowSink(), SHAPE_SINK, 0, timeout)
 
     def fetchmany(self, str query not None, args, *, timeout=None, record_class=None, row_factory=None):
-        """Run a query once for each element of args: the Future of all rows."""
+        """Run a query once for each element of args: the Reply with all rows."""
         return self.add(query, None, args, self.sink(record_class, row_factory), SHAPE_SINK, 0, timeout)
 
     def __class_getitem__(cls, item):
