@@ -98,6 +98,9 @@ class Factory:
 
     __hash__ = None  # type: ignore[assignment]
 
+    def __repr__(self) -> str:
+        return "Factory()"
+
     def __call__(self, names: tuple[str, ...]) -> Callable[[tuple[Any, ...]], Any]:
         return lambda values: dict(zip(names, values, strict=True))
 
@@ -230,7 +233,7 @@ async def test_not_together(connection: fastpg.Connection, dsn: str) -> None:
     assert await connection.fetchval("SELECT 1") == 1
 
 
-@pytest.mark.parametrize("wrong", ["", "dicts", 3, [], object(), b"dict"], ids=repr)
+@pytest.mark.parametrize("wrong", ["", "dicts", 3, [], pytest.param(object(), id="object"), b"dict"], ids=repr)
 async def test_no_row_factory(connection: fastpg.Connection, dsn: str, wrong: Any) -> None:
     for call in (
         lambda: connection.fetch(QUERY, row_factory=wrong),
