@@ -196,7 +196,7 @@ async def test_where_a_timeout_strikes(dsn: str) -> None:
     """It is one budget for all steps of a call; its exception has no text; transactions are aborted, not ended."""
 
     async def scenario(diary: Diary) -> None:
-        con = await diary.driver.connect(diary.dsn, command_timeout=0.05)
+        con = await diary.driver.connect(diary.dsn, command_timeout=0.2)
         statement = await con.prepare(SLEEP)
         for name, call in {
             "execute": lambda: con.execute(SLEEP),
