@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, Iterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Sequence
+from contextlib import asynccontextmanager
 from typing import Any, Generic, Literal, overload
 
 from fastpg._hooks import row_options
 from fastpg._typing import RecordT, RowFactory, RowT, T
+from fastpg.pipeline import Pipeline
 from fastpg.protocol.record import Record
 from fastpg.types import CommandStatus
 
@@ -20,6 +22,18 @@ class PoolCalls(Generic[RowT]):
     async def _call(self, method: str, *args: Any, **kwargs: Any) -> Any:
         """Call a method of a borrowed connection."""
         raise NotImplementedError
+
+    def acquire(self, *, timeout: float | None = None) -> Any:
+        """Borrow a connection."""
+        raise NotImplementedError
+
+    @asynccontextmanager
+    async def pipeline(
+        self, *, atomic: bool = False, timeout: float | None = None
+    ) -> AsyncGenerator[Pipeline[RowT], None]:
+        """Connection.pipeline() on a borrowed connection, for ``async with``: it goes back at the end of the block."""
+        async with self.acquire() as connection, connection.pipeline(atomic=atomic, timeout=timeout) as pipeline:
+            yield pipeline
 
     async def executemany(self, command: str, args: Iterable[Sequence[Any]], *, timeout: float | None = None) -> None:
         """Connection.executemany() on a borrowed connection."""

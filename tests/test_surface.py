@@ -31,7 +31,7 @@ SPECIAL = {"__aenter__", "__aexit__", "__aiter__", "__anext__", "__await__"}
 MORE: dict[str, set[str]] = {
     "Connection": {"notices_dropped", "pipeline"},
     "PoolConnectionProxy": {"pipeline"},
-    "Pool": {"resize", "stats"},
+    "Pool": {"pipeline", "resize", "stats"},
     "connect": {"connector", "eager_begin", "row_factory", "sock", "libpq", "codecs", "json", "strict_numbers",
                 "plain_uuid", "out_of_range", "max_is_infinity", "array_bounds", "proxy"},
     "create_pool": {"row_factory"},

@@ -598,3 +598,19 @@ async def test_cancelled_while_leaving_describes_new_statements(
     with pytest.raises(asyncio.CancelledError):
         await task
     assert await connection.fetchval("SELECT 1") == 1
+
+
+@both
+async def test_on_a_pool(dsn: str, atomic: bool) -> None:
+    async with fastpg.create_pool(dsn, min_size=1, max_size=1) as pool:
+        async with pool.pipeline(atomic=atomic) as p:
+            squares = [p.fetchval("SELECT $1::int * $1::int", i) for i in range(20)]
+            assert pool.get_idle_size() == 0
+        assert [await square for square in squares] == [i * i for i in range(20)]
+        with pytest.raises(exceptions.DivisionByZeroError):
+            async with pool.pipeline(atomic=atomic) as p:
+                p.fetchval("SELECT 1 / $1::int", 0)
+        with pytest.raises(LookupError):
+            async with pool.pipeline(atomic=atomic):
+                raise LookupError
+        assert pool.get_idle_size() == 1 and await pool.fetchval("SELECT 1") == 1
