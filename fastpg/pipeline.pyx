@@ -289,13 +289,22 @@ cdef class Pipeline:
         call.reply = reply
         self.waiting.append(call)
         if self.driver is None:
-            self.driver = self.client.loop.create_task(self.drive())
-            self.driver.add_done_callback(self.on_driver_done)
+            self.start_driver()
+        return 0
+
+    cdef int start_driver(self) except -1:
+        self.driver = self.client.loop.create_task(self.drive())
+        self.driver.add_done_callback(self.on_driver_done)
         return 0
 
     def on_driver_done(self, task):
         self.driver = None
         error = None if task.cancelled() else task.exception()
+        if error is None and not task.cancelled():
+            # It has done its part; calls may have come since its last look.
+            if self.waiting:
+                self.start_driver()
+            return
         if error is None:
             error = InterfaceError("the pipeline was interrupted")
         while self.waiting:
