@@ -4,10 +4,16 @@ VENV := .venv
 PY := $(VENV)/bin/python
 JOBS := $(shell nproc 2>/dev/null || echo 2)
 
-.PHONY: test test-quick test-matrix build lint types sanitize fuzz stress bench gen demo dist clean
+.PHONY: test test-sessions test-others test-quick test-matrix build lint types sanitize fuzz stress bench gen demo dist clean
 
 test: build lint types       ## everything that CI runs
-	$(PY) -m pytest -q
+	$(MAKE) --no-print-directory -j 2 test-sessions test-others
+
+test-sessions: $(VENV)/.ready
+	$(PY) -m pytest -q tests/client tests/pool
+
+test-others: $(VENV)/.ready
+	$(PY) -m pytest -q --ignore=tests/client --ignore=tests/pool tests
 	$(MAKE) --no-print-directory sanitize
 
 sanitize: $(VENV)/.ready     ## under ASan and UBSan: the tests without a server, and a short fuzzing

@@ -37,7 +37,7 @@ def options() -> argparse.Namespace:
     parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
     result = parser.parse_args()
     if result.quick:
-        result.inputs, result.objects, result.sessions = 20_000, 60, 20_000
+        result.inputs, result.objects, result.sessions = 5_000, 60, 5_000
     if result.codec:
         result.sessions = 0
     return result
