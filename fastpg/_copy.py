@@ -422,6 +422,8 @@ async def records_to_table(
         while True:
             # Only to learn the types of the columns.
             plan = await connection._prepare_plan("", f"SELECT {names or '*'} FROM {target} LIMIT 1", limit)
+            if plan.plan is None:
+                raise exceptions.InternalClientError("the server has described a SELECT as a statement without rows")
             sql = copy_from_stdin(target, names, " (FORMAT binary)" if is_binary(plan.plan) else "", where)
             protocol = connection._protocol
             if type(protocol)._patched:

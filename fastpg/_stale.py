@@ -14,8 +14,11 @@ if TYPE_CHECKING:
 def check_stale(kind: str, method: str, connection: Connection[Any], releases: int) -> None:
     """Raise InterfaceError when the connection is closed, or has gone back to its pool since `releases` was read."""
     if connection._pool_release_ctr != releases:
-        raise exceptions.InterfaceError(
-            f"cannot call {kind}.{method}(): the underlying connection has been released back to the pool"
-        )
-    if connection.is_closed():
-        raise exceptions.InterfaceError(f"cannot call {kind}.{method}(): the underlying connection is closed")
+        why = "has been released back to the pool"
+    elif connection.is_closed():
+        why = "is closed"
+    else:
+        return
+    raise connection._not_sent(
+        exceptions.InterfaceError(f"cannot call {kind}.{method}(): the underlying connection {why}")
+    )

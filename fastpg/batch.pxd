@@ -26,6 +26,7 @@ cdef class Item(Reply):
     cdef uint32_t limit
     cdef bint told
     cdef bint answered              # messages of its answer have been read one by one
+    cdef bint bound                 # the server runs it
     cdef Py_ssize_t sent            # executions written
     cdef Py_ssize_t ended           # executions whose end the server has told
     cdef bint complete              # all of them are written

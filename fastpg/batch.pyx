@@ -305,7 +305,7 @@ cdef class Batch(Operation):
         if self.current >= len(self.items):
             return self.unexpected(backend.DATA_ROW)
         item = self.items[self.current]
-        if item.sent == 0 or item.statement.plan is None:
+        if item.sent == 0 or item.statement.plan is None or not item.bound:
             return self.unexpected(backend.DATA_ROW)
         item.answered = True
         item.give_sink()
@@ -336,7 +336,10 @@ cdef class Batch(Operation):
         if item.ended >= item.sent:
             return self.unexpected(tag)
         item.answered = True
-        if tag == backend.BIND_COMPLETE:
+        if not item.bound:
+            if tag != backend.BIND_COMPLETE:
+                return self.unexpected(tag)
+            item.bound = True
             return expect_empty(tag, n)
         if tag == backend.COMMAND_COMPLETE:
             item.status = item.statement.ended(p, n)
@@ -347,6 +350,7 @@ cdef class Batch(Operation):
             raise ProtocolError("a COPY in a pipeline")
         else:
             return self.unexpected(tag)
+        item.bound = False
         item.ended += 1
         return self.advance()
 

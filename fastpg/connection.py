@@ -1014,7 +1014,7 @@ class Connection(
 
     def _check_open(self) -> None:
         if self.is_closed():
-            raise exceptions.InterfaceError("connection is closed")
+            raise self._not_sent(exceptions.InterfaceError("connection is closed"))
 
     def _begins_at_once(self) -> bool:
         """Whether BEGIN and SAVEPOINT are run by execute(): because somebody watches it, or their error is due now."""

@@ -80,7 +80,7 @@ class Transaction:
                 # The server has rolled back; the error that ended the connection is on its way already.
                 self._state = TransactionState.FAILED
                 if kind is None:
-                    raise exceptions.InterfaceError("connection is closed")
+                    raise self._connection._not_sent(exceptions.InterfaceError("connection is closed"))
                 return
             if kind is None:
                 await self._commit()

@@ -204,17 +204,18 @@ cdef class CopyIn(Operation):
         return write_sync(out)
 
     cdef int on_rows(self, const char *p, const char *end) except -1:
-        return 0
+        return self.unexpected(backend.DATA_ROW) if self.started and not self.finished else 0
 
     cdef int on_message(self, uint8_t tag, const char *p, Py_ssize_t n) except -1:
         if tag == backend.COPY_IN_RESPONSE and not self.finished and not self.started:
             self.columns = len(backend.parse_copy_response(p, n)[1])
             self.started = True
+            self.status = None      # of what stood before it in the script
             self.source.begin(self.columns)
         elif tag == backend.COMMAND_COMPLETE:
             if self.started and not self.finished:
                 return self.unexpected(tag)     # part of the data would be missing
-            if self.status is None or not self.started:
+            if self.status is None:
                 self.status = backend.parse_command_complete(p, n)
         elif tag == backend.COPY_IN_RESPONSE and self.finished:
             self.on_error(InterfaceError("the statement has more than one COPY"))
@@ -313,27 +314,29 @@ cdef class CopyOut(Operation):
         return write_sync(out)
 
     cdef int on_rows(self, const char *p, const char *end) except -1:
-        return 0
+        return self.unexpected(backend.DATA_ROW) if self.started and not self.ended else 0
 
     cdef int on_message(self, uint8_t tag, const char *p, Py_ssize_t n) except -1:
-        if tag == backend.COPY_DATA and self.started:
-            if not self.discard and self.error is None and not self.ended:
+        if tag == backend.COPY_DATA and self.started and not self.ended:
+            if not self.discard and self.error is None:
                 try:
                     return self.sink.data(p, n)
                 except Exception as error:
                     self.error = error
-        elif tag == backend.COPY_OUT_RESPONSE:
+        elif tag == backend.COPY_OUT_RESPONSE and self.started == self.ended:
             backend.parse_copy_response(p, n)
             if self.started and self.error is None:
                 self.error = InterfaceError("the statement has more than one COPY")
             self.started = True
-        elif tag == backend.COPY_DONE and self.started:
+            self.ended = False
+            self.status = None      # of what stood before it in the script
+        elif tag == backend.COPY_DONE and self.started and not self.ended:
             expect_empty(tag, n)
             self.ended = True
         elif tag == backend.COMMAND_COMPLETE:
             if self.started and not self.ended:
                 return self.unexpected(tag)     # part of the data would be missing
-            if self.status is None or not self.started:
+            if self.status is None:
                 self.status = backend.parse_command_complete(p, n)
         elif tag == backend.COPY_IN_RESPONSE:
             self.on_error(InterfaceError("the statement is not a COPY ... TO STDOUT"))

@@ -33,7 +33,7 @@ cdef class OneShot(Execute):
         return FILL_DONE
 
     cdef int on_message(self, uint8_t tag, const char *p, Py_ssize_t n) except -1:
-        if tag == backend.PARSE_COMPLETE or tag == backend.CLOSE_COMPLETE:
+        if tag == backend.CLOSE_COMPLETE and (self.answered or not self.parsed):
             return expect_empty(tag, n)
         return Execute.on_message(self, tag, p, n)
 
@@ -47,11 +47,10 @@ cdef class FirstExecute(Execute):
     """
 
     cdef object replan
-    cdef readonly bint parsed           # the server has the statement
-    cdef readonly bint bound            # and has begun to run it
     cdef readonly bint stale            # rows have come that could not be read
     cdef readonly bint replanned        # `statement` is not the one that was guessed
-    cdef bint described
+    cdef bint asked                     # the server has told of the parameters
+    cdef bint described                 # and of the rows
     cdef bint misread                   # the guess asks for the rows in wrong formats
 
     def __init__(self, StatementPlan statement, args, sink, replan, limit=0, waiter=None):
@@ -81,22 +80,18 @@ cdef class FirstExecute(Execute):
         return 0
 
     cdef int on_message(self, uint8_t tag, const char *p, Py_ssize_t n) except -1:
-        if tag == backend.PARSE_COMPLETE and not self.parsed:
-            self.parsed = True
-            return expect_empty(tag, n)
-        if tag == backend.PARAMETER_DESCRIPTION and self.parsed and not self.described:
+        if not self.parsed or self.described:
+            return Execute.on_message(self, tag, p, n)
+        if tag == backend.PARAMETER_DESCRIPTION and not self.asked:
+            self.asked = True
             backend.parse_parameter_description(p, n)
             return 0
-        if tag == backend.ROW_DESCRIPTION and self.parsed and not self.described:
+        if tag == backend.ROW_DESCRIPTION and self.asked:
             return self.rows_are(backend.parse_row_description(p, n))
-        if tag == backend.NO_DATA and self.parsed and not self.described:
+        if tag == backend.NO_DATA and self.asked:
             expect_empty(tag, n)
             return self.rows_are(None)
-        if tag == backend.BIND_COMPLETE and self.described:
-            self.bound = True
-        elif not self.bound:
-            return self.unexpected(tag)
-        return Execute.on_message(self, tag, p, n)
+        return self.unexpected(tag)
 
     cdef int rows_are(self, object columns) except -1:
         cdef StatementPlan guess = self.statement

@@ -92,6 +92,8 @@ cdef class Prepare(Operation):
     cdef tuple oids
     cdef tuple parameters
     cdef tuple columns
+    cdef bint parsed
+    cdef bint described             # its columns, or that it has none
 
 cdef class Execute(Operation):
     cdef readonly StatementPlan statement
@@ -100,6 +102,8 @@ cdef class Execute(Operation):
     cdef uint32_t limit
     cdef bytes portal               # None: Bind the unnamed portal; else see portal_step
     cdef int portal_step            # PORTAL_*
+    cdef readonly bint parsed       # the server has the statement
+    cdef readonly bint bound        # and has begun to run it
     cdef bint suspended
     cdef bint answered              # the server has told how it ended
     cdef int shape                  # SHAPE_*
@@ -117,6 +121,8 @@ cdef class ExecuteMany(Operation):
     cdef object source              # iterator of argument sequences
     cdef Py_ssize_t element         # written
     cdef Py_ssize_t answered        # ended, as the server has told
+    cdef bint parsed
+    cdef bint bound                 # the server runs one of them
     cdef bint written
     cdef bint broken
     cdef bint careful               # it may be a COPY: nothing is sent after the first element before its answer

@@ -306,22 +306,25 @@ cdef class Prepare(Operation):
         return FILL_DONE
 
     cdef int on_message(self, uint8_t tag, const char *p, Py_ssize_t n) except -1:
-        if tag == backend.PARSE_COMPLETE:
+        if tag == backend.PARSE_COMPLETE and not self.parsed:
+            self.parsed = True
             expect_empty(tag, n)
-        elif tag == backend.PARAMETER_DESCRIPTION and self.parameters is None:
+        elif tag == backend.PARAMETER_DESCRIPTION and self.parsed and self.parameters is None:
             self.parameters = backend.parse_parameter_description(p, n)
             if len(self.parameters) > MAX_PARAMETERS:
                 self.on_error(too_many_parameters())
-        elif tag == backend.ROW_DESCRIPTION and self.parameters is not None and self.columns is None:
+        elif tag == backend.ROW_DESCRIPTION and self.parameters is not None and not self.described:
+            self.described = True
             self.columns = backend.parse_row_description(p, n)
-        elif tag == backend.NO_DATA and self.parameters is not None:
+        elif tag == backend.NO_DATA and self.parameters is not None and not self.described:
+            self.described = True
             expect_empty(tag, n)
         else:
             return self.unexpected(tag)
         return 0
 
     cdef int on_ready(self) except -1:
-        if self.error is None and self.parameters is None:
+        if self.error is None and not self.described:
             raise ProtocolError("the server did not describe the statement")
         self.result = (self.parameters, self.columns)
         return self.deliver()
@@ -352,12 +355,15 @@ cdef class Execute(Operation):
     cdef int fill(self, Out *out) except -1:
         if self.statement.unnamed and self.portal_step != PORTAL_FETCH:
             write_parse(out, b"", self.in_encoding(self.statement.query), self.statement.parameter_oids)
+        else:
+            self.parsed = True
         if self.portal_step == PORTAL_UNNAMED:
             self.statement.write_query(out, self.args, self.limit, True)
         elif self.portal_step == PORTAL_BIND:
             self.statement.write_bind(out, self.portal, self.args, -1)
             write_sync(out)
         else:
+            self.bound = True
             write_execute(out, self.portal, self.limit)
             write_sync(out)
         self.args = None
@@ -367,20 +373,29 @@ cdef class Execute(Operation):
         return FILL_DONE
 
     cdef int on_rows(self, const char *p, const char *end) except -1:
-        if self.statement.plan is None or self.portal_step == PORTAL_BIND:
+        if self.statement.plan is None or not self.bound or self.answered:
             return self.unexpected(backend.DATA_ROW)
         if self.discard or self.error is not None:
             return 0
         return self.sink.rows(p, end)
 
     cdef int on_message(self, uint8_t tag, const char *p, Py_ssize_t n) except -1:
-        if tag == backend.BIND_COMPLETE:
-            self.answered = self.portal_step == PORTAL_BIND
+        # Each message once and in its turn: rows behind the end of the statement would be somebody else's.
+        if self.answered:
+            return self.unexpected(tag)
+        if not self.bound:
+            if tag == backend.BIND_COMPLETE and self.parsed:
+                self.bound = True
+                self.answered = self.portal_step == PORTAL_BIND
+            elif tag == backend.PARSE_COMPLETE and not self.parsed:
+                self.parsed = True
+            else:
+                return self.unexpected(tag)
             return expect_empty(tag, n)
         if tag == backend.COMMAND_COMPLETE:
             self.status = self.statement.ended(p, n)
             self.answered = True
-        elif tag == backend.PORTAL_SUSPENDED:
+        elif tag == backend.PORTAL_SUSPENDED and self.limit:
             expect_empty(tag, n)
             self.suspended = self.answered = True
         elif tag == backend.EMPTY_QUERY_RESPONSE:
@@ -393,8 +408,6 @@ cdef class Execute(Operation):
             self.on_error(copy_refusal(tag))
         elif (tag == backend.COPY_DATA or tag == backend.COPY_DONE) and self.error is not None:
             pass
-        elif tag == backend.PARSE_COMPLETE and self.statement.unnamed:
-            expect_empty(tag, n)
         else:
             return self.unexpected(tag)
         return 0
@@ -461,6 +474,7 @@ cdef class ExecuteMany(Operation):
                 if args is None:
                     break
                 check_sequence(args, self.element)
+                self.parsed = self.parsed or not self.statement.unnamed
                 if self.element == 0 and self.statement.unnamed:
                     write_parse(out, b"", self.in_encoding(self.query), self.statement.parameter_oids)
                 self.statement.write_bind(out, b"", args, self.element)
@@ -490,6 +504,8 @@ cdef class ExecuteMany(Operation):
         return FILL_DONE
 
     cdef int on_rows(self, const char *p, const char *end) except -1:
+        if self.statement.plan is None or not self.bound:
+            return self.unexpected(backend.DATA_ROW)
         if self.discard or self.error is not None:
             return 0
         return self.sink.rows(p, end)
@@ -500,14 +516,22 @@ cdef class ExecuteMany(Operation):
         return write_sync(out) if self.source is None else 0
 
     cdef int on_message(self, uint8_t tag, const char *p, Py_ssize_t n) except -1:
-        if tag == backend.BIND_COMPLETE or tag == backend.PARSE_COMPLETE and self.statement.unnamed:
+        if not self.bound:
+            if tag == backend.BIND_COMPLETE and self.parsed:
+                self.bound = True
+            elif tag == backend.PARSE_COMPLETE and not self.parsed:
+                self.parsed = True
+            else:
+                return self.unexpected(tag)
             return expect_empty(tag, n)
         if tag == backend.EMPTY_QUERY_RESPONSE:
             self.answered += 1
+            self.bound = False
             return expect_empty(tag, n)
         if tag == backend.COMMAND_COMPLETE:
             self.status = self.statement.last_status = backend.parse_command_complete(p, n)
             self.answered += 1
+            self.bound = False
             return 0
         if tag == backend.COPY_IN_RESPONSE or tag == backend.COPY_OUT_RESPONSE:
             return self.on_error(copy_refusal(tag))

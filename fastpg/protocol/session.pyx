@@ -16,7 +16,7 @@ from fastpg.protocol.operation cimport FILL_DONE, FILL_WAIT, PHASE_DONE, PHASE_Q
 from fastpg.wire cimport load_i32, out_free
 
 from fastpg._encodings import python_encoding
-from fastpg.exceptions import ConnectionDoesNotExistError, ProtocolError, annotate, from_fields
+from fastpg.exceptions import ConnectionDoesNotExistError, InterfaceError, ProtocolError, annotate, from_fields
 
 cdef enum:
     SLAB_SIZE = 128 * 1024
@@ -67,7 +67,10 @@ cdef class Session:
     cdef int enqueue(self, Operation op) except -1:
         """Append; written at once when everything before it has been. What fill() raises leaves no byte behind."""
         if self.failure is not None:
-            raise self.failure
+            # An error of its own: what the failure tells is true of the operation that met it.
+            error = InterfaceError("connection is closed")
+            error.__cause__ = self.failure
+            raise annotate(error, phase="query", bytes_sent=False, outcome="not_sent", backend_pid=self.backend_pid)
         self.serial += 1
         op.serial = self.serial
         op.encoding = self.encoding

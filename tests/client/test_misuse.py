@@ -72,7 +72,7 @@ class Uses:
                 await asyncio.wait_for(call(), LIMIT)
             except exceptions.InterfaceError as error:
                 assert text in str(error), (name, error)
-                assert error.fastpg is None or error.fastpg.outcome == "not_sent", (name, error.fastpg)
+                assert error.fastpg is not None and error.fastpg.outcome == "not_sent", (name, error)
                 continue
             raise AssertionError(f"{name} is not refused")
 

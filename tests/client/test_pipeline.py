@@ -14,6 +14,8 @@ import pytest_asyncio
 
 import fastpg
 from fastpg import exceptions
+from tests import messages
+from tests.fakeserver import STALL, FakeServer, message, packet
 from tests.wiretap import wiretap
 
 both = pytest.mark.parametrize("atomic", [False, True], ids=["each", "atomic"])
@@ -614,3 +616,25 @@ async def test_on_a_pool(dsn: str, atomic: bool) -> None:
             async with pool.pipeline(atomic=atomic):
                 raise LookupError
         assert pool.get_idle_size() == 1 and await pool.fetchval("SELECT 1") == 1
+
+
+# --------------------------------------------------------------------- a lying server
+
+BOUND, ROW, DONE = messages.bind_complete(), messages.data_row(bytes(4)), messages.command_complete("SELECT 1")
+
+
+@pytest.mark.parametrize("method", ["fetchval", "fetch"])
+@pytest.mark.parametrize(
+    "answer", [ROW, DONE, BOUND + BOUND, BOUND + ROW + DONE + ROW, BOUND + ROW + DONE + DONE, messages.ready()]
+)
+async def test_a_batch_answered_out_of_order(answer: bytes, method: str) -> None:
+    described = (messages.parse_complete() + messages.parameter_description() + messages.row_description(("a", 23))
+                 + messages.ready())  # fmt: skip
+    script = [packet(), messages.logged_in(), *[message()] * 3, described, *[message()] * 5, answer, STALL]
+    with FakeServer(script) as server:
+        connection = await fastpg.connect(server.dsn, sslmode="disable")
+        with pytest.raises(exceptions.ProtocolError):
+            async with connection.pipeline(atomic=True) as p:
+                getattr(p, method)("SELECT 1")
+                getattr(p, method)("SELECT 1")
+        assert connection.is_closed()

@@ -205,6 +205,7 @@ def test_two_copies_in_one_statement() -> None:
         m.copy_in_response() + m.copy_in_response(),
         m.copy_in_response() + m.copy_data(b"x"),
         m.copy_in_response() + m.copy_done(),
+        m.copy_in_response() + m.data_row(b"x"),
         m.copy_out_response(),
         m.copy_data(b"x"),
     ],
@@ -215,6 +216,18 @@ def test_hostile_answers_to_copy_in(answer: bytes) -> None:
     assert isinstance(session.failure, exceptions.ProtocolError)
     with pytest.raises(exceptions.ProtocolError):
         _ = waiter.value
+
+
+def test_the_status_is_that_of_the_copy() -> None:
+    session, _, waiter = begin(IteratorSource([b"1\n"]))
+    session.feed(m.command_complete("SET") + m.copy_in_response())
+    output(session)
+    session.feed(m.command_complete("COPY 1") + m.command_complete("RESET") + m.ready())
+    assert waiter.value == "COPY 1" and works(session)
+    session, _, _, waiter, _ = begin_out()
+    session.feed(m.command_complete("SET") + m.copy_out_response() + m.copy_data(b"1\n") + m.copy_done())
+    session.feed(m.command_complete("COPY 1") + m.command_complete("RESET") + m.ready())
+    assert waiter.value == "COPY 1" and works(session)
 
 
 @pytest.mark.parametrize("chunk", ["text", 3, None, [b"x"]])
@@ -306,6 +319,10 @@ def test_copy_from_stdin_where_copy_to_stdout_is_wanted() -> None:
         m.copy_out_response() + m.command_complete("COPY 0"),
         m.copy_out_response() + m.ready(),
         m.copy_out_response() + m.copy_done() + m.ready(),
+        m.copy_out_response() + m.copy_done() + m.copy_data(b"x"),
+        m.copy_out_response() + m.copy_done() + m.copy_done(),
+        m.copy_out_response() + m.copy_out_response(),
+        m.copy_out_response() + m.data_row(b"x"),
     ],
 )
 def test_hostile_answers_to_copy_out(answer: bytes) -> None:

@@ -454,8 +454,9 @@ def test_unexpected_messages_end_an_idle_session(data: bytes) -> None:
     session = Session()
     session.feed(data)
     assert isinstance(session.failure, exceptions.ProtocolError)
-    with pytest.raises(exceptions.ProtocolError):
+    with pytest.raises(exceptions.InterfaceError, match="connection is closed") as caught:
         session.submit(SimpleQuery("select 1"))
+    assert caught.value.fastpg.outcome == "not_sent" and caught.value.__cause__ is session.failure
 
 
 def test_surplus_ready_never_answers_the_next_query() -> None:
@@ -463,7 +464,7 @@ def test_surplus_ready_never_answers_the_next_query() -> None:
     session.submit(SimpleQuery("a", first))
     session.feed(m.command_complete("SELECT 1") + m.ready() + m.ready())
     assert first.value == "SELECT 1"
-    with pytest.raises(exceptions.ProtocolError):
+    with pytest.raises(exceptions.InterfaceError, match="connection is closed"):
         session.submit(SimpleQuery("b", second))
 
 
@@ -582,6 +583,8 @@ def test_first_execute_of_rows_that_cannot_be_read() -> None:
     "wrong",
     [
         ANSWER, PARSED + ANSWER, m.row_description(*AB), m.parse_complete() + m.parse_complete(), m.no_data(),
+        PARSED + m.parameter_description(INT4) + m.row_description(*AB) + ANSWER,
+        m.parse_complete() + m.row_description(*AB) + ANSWER, m.bind_complete(), PARSED + m.bind_complete(),
         PARSED + m.row_description(*AB) + m.row_description(*AB), PARSED + m.row_description(*AB) + m.ready(),
         PARSED + m.row_description(*AB) + m.data_row(i4(1), b"x"), PARSED + m.no_data() + ANSWER,
         PARSED + m.row_description(*AB) + m.command_complete("SELECT 1"),
@@ -610,6 +613,82 @@ def test_no_answer_is_no_empty_result(operation: Callable[[Any], Any]) -> None:
     session.feed(m.ready())
     with pytest.raises(exceptions.ProtocolError, match="did not answer"):
         _ = waiter.value
+BOUND, ROW, DONE = m.bind_complete(), m.data_row(i4(1), b"x"), m.command_complete("SELECT 1")
+MORE = m.message("s")
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        ROW, DONE, MORE, m.parse_complete() + BOUND, BOUND + BOUND, BOUND + m.parse_complete(), BOUND + DONE + DONE,
+        BOUND + DONE + ROW, BOUND + DONE + BOUND, BOUND + MORE, BOUND + DONE + MORE, BOUND + DONE + m.message("I"),
+        BOUND + DONE + m.copy_out_response(),
+    ],
+)  # fmt: skip
+def test_execute_answered_out_of_order(answer: bytes) -> None:
+    session, waiter = Session(), Recorder()
+    session.submit(Execute(statement(), (1,), RecordSink(None), waiter))
+    session.feed(answer)
+    with pytest.raises(exceptions.ProtocolError, match="unexpected"):
+        _ = waiter.value
+
+
+@pytest.mark.parametrize("answer", [BOUND, m.parse_complete() + m.parse_complete(), m.parse_complete() + DONE])
+def test_a_statement_that_is_parsed_again_answered_out_of_order(answer: bytes) -> None:
+    for operation in (Execute, ExecuteMany):
+        session, waiter = Session(), Recorder()
+        args: Any = (1,) if operation is Execute else [(1,)]
+        session.submit(operation(statement(name=b""), args, RecordSink(None), waiter))
+        session.feed(answer)
+        with pytest.raises(exceptions.ProtocolError, match="unexpected"):
+            _ = waiter.value
+
+
+@pytest.mark.parametrize(("step", "answer"), [(1, BOUND + DONE), (1, BOUND + ROW), (2, BOUND), (2, MORE + ROW)])
+def test_a_portal_answered_out_of_order(step: int, answer: bytes) -> None:
+    session, waiter = Session(), Recorder()
+    session.submit(Execute(statement(), (1,), RecordSink(None), waiter, 2, b"c", step))
+    session.feed(answer)
+    with pytest.raises(exceptions.ProtocolError, match="unexpected"):
+        _ = waiter.value
+
+
+@pytest.mark.parametrize("columns", [(("a", INT4), ("b", TEXT)), ()], ids=["rows", "no rows"])
+@pytest.mark.parametrize(
+    "answer", [ROW, DONE, BOUND + BOUND, BOUND + DONE + ROW, BOUND + DONE + DONE, BOUND + m.parse_complete()]
+)
+def test_execute_many_answered_out_of_order(answer: bytes, columns: tuple[tuple[str, int], ...]) -> None:
+    session, waiter = Session(), Recorder()
+    session.submit(ExecuteMany(statement(columns=columns), [(1,), (2,)], RecordSink(None), waiter))
+    session.feed(answer)
+    with pytest.raises(exceptions.ProtocolError, match="unexpected"):
+        _ = waiter.value
+
+
+def test_execute_many_has_rows_for_a_statement_without() -> None:
+    session, waiter = Session(), Recorder()
+    session.submit(ExecuteMany(statement(columns=()), [(1,), (2,)], RecordSink(None), waiter))
+    session.feed(BOUND + ROW)
+    with pytest.raises(exceptions.ProtocolError, match="unexpected DataRow"):
+        _ = waiter.value
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        m.parameter_description(INT4), m.parse_complete() * 2, PARSED, PARSED + m.parameter_description(INT4),
+        PARSED + m.no_data() * 2, PARSED + m.row_description(*AB) + m.no_data(),
+        PARSED + m.no_data() + m.row_description(*AB),
+    ],
+)  # fmt: skip
+def test_prepare_answered_out_of_order(answer: bytes) -> None:
+    session, waiter = Session(), Recorder()
+    session.submit(Prepare(b"s1", "select", waiter))
+    session.feed(answer + m.ready())
+    with pytest.raises(exceptions.ProtocolError):
+        _ = waiter.value
+
+
 @pytest.mark.parametrize("operation", [
     lambda waiter: SimpleQuery("select", waiter),
     lambda waiter: Execute(statement(), (1,), RecordSink(None), waiter),
