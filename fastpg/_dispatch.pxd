@@ -9,6 +9,10 @@ from fastpg.protocol.operation cimport Operation, StatementPlan
 from fastpg.protocol.row cimport RowSink
 
 
+cdef enum:
+    STATEMENTS = 2000               # are remembered, then all are forgotten
+
+
 cdef class Reset(Operation):
     """The reset of a session; nobody waits for it, an error closes the connection."""
     cdef bytes message              # a whole Query message
@@ -16,16 +20,6 @@ cdef class Reset(Operation):
 
 
 cdef class Dispatcher
-
-
-cdef class Statement:
-    """What a pool has seen of one SQL text, on all of its connections."""
-    cdef bint direct                # its result can be read without asking the server anything
-    cdef bint shareable             # it may run on a connection that others use at the same time
-    cdef bint measured
-    cdef double service             # seconds that the server needs for it, a moving average
-
-    cdef bint is_quick(self, Dispatcher queue) noexcept
 
 
 cdef class Holder:
@@ -48,9 +42,9 @@ cdef class Holder:
     cdef bint plain                 # the connection's class and the way it is reset are the ordinary ones
     cdef bint dirty                 # the reset has to be written before anything else, within this turn of the loop
     cdef bint waiting_to_flush
-    # Of a connection that calls share:
-    cdef bint shared
     cdef bint worn                  # calls have shared it since it was reset
+    # Of a connection that calls share, see `_sharing`:
+    cdef bint shared
     cdef bint draining              # no more calls are put on it
     cdef int inflight
     cdef double load                # seconds that the server needs for what is in flight
@@ -67,9 +61,6 @@ cdef class Holder:
 cdef class PoolCall(Call):
     """A call that gives its connection back when it ends."""
     cdef Holder holder
-    cdef Statement about
-    cdef double began               # time.monotonic()
-    cdef double cost                # seconds that it adds to its holder's load
 
     cdef int leave(self) except -1
 
@@ -83,6 +74,9 @@ cdef class Request:
     cdef uint32_t limit
     cdef object timeout
     cdef object waiter
+
+
+cdef int refuse(Request request, object error) except -1
 
 
 cdef class Limit:
@@ -108,19 +102,12 @@ cdef class Dispatcher:
     cdef list connected             # idle; the end is the last used
     cdef list disconnected
     cdef object waiters             # deque of Futures and Requests that want a connection for themselves
-    cdef object pending             # deque of Requests that may share one
-    cdef int drains                 # shared holders that are draining
-    cdef bint turn                  # whose of the two lines it is
-    cdef dict statements            # SQL -> Statement
-    cdef list shared                # holders that calls of several tasks share
+    cdef tuple lines                # all there are of such
+    cdef dict direct_queries        # SQL -> whether its result can be read without asking the server anything
     cdef list unflushed             # holders with something to write at the end of this turn
     cdef bint turn_scheduled
     cdef public bint direct         # the pool is open, and has no callbacks
-    cdef public bint pipelined      # calls may share connections
-    cdef public int depth           # most calls in flight on one connection
-    cdef public double target       # seconds of the server's work that may be in flight on a shared connection
-    cdef public double slow         # seconds: a statement that needs as long has a connection for itself
-    cdef public double round_trip   # seconds from a statement to its answer, apart from what the server needs
+    cdef public int depth           # most statements that may be in flight on one connection
     cdef public Py_ssize_t max_size # holders above it leave the pool when they come back
     cdef public long generation
     cdef public unsigned long max_queries
@@ -129,25 +116,20 @@ cdef class Dispatcher:
     cdef Holder pick(self)
     cdef Holder unconnected(self)
     cdef bint may_connect(self) except -1
+    cdef int waits(self, object line) except -1
     cdef int ask(self) except -1
     cdef bint admit(self, Holder holder) except -1
-    cdef Statement look_at(self, str query, StatementPlan plan)
-    cdef object start(self, object query, tuple args, RowSink sink, int shape, uint32_t limit, object timeout)
-    cdef object start_alone(self, str query, tuple args, RowSink sink, int shape, uint32_t limit, object timeout)
-    cdef object start_shared(self, Statement about, str query, tuple args, RowSink sink, int shape, uint32_t limit,
-                             object timeout)
-    cdef Statement known(self, str query)
-    cdef object wait(self, object line, str query, tuple args, RowSink sink, int shape, uint32_t limit, object timeout)
-    cdef int begin(self, Holder holder, StatementPlan plan, Statement about, tuple args, RowSink sink, int shape,
-                   uint32_t limit, double seconds, object waiter) except -1
-    cdef bint begin_request(self, Holder holder, Request request, Statement about) except -1
+    cdef object next_line(self)
     cdef bint hand_over(self, Holder holder) except -1
-    cdef bint fits(self, Holder holder, Statement about) except -1
-    cdef int share(self, Holder holder) except -1
-    cdef int unshare(self, Holder holder) except -1
-    cdef int drain(self, Holder holder) except -1
-    cdef int serve(self, Holder holder) except -1
+    cdef object start(self, object query, tuple args, RowSink sink, int shape, uint32_t limit, object timeout)
+    cdef object place(self, str query, tuple args, RowSink sink, int shape, uint32_t limit, object timeout)
+    cdef object wait(self, object line, str query, tuple args, RowSink sink, int shape, uint32_t limit, object timeout)
+    cdef int begin(self, PoolCall call, Holder holder, StatementPlan plan, tuple args, RowSink sink, int shape,
+                   uint32_t limit, double seconds, object waiter) except -1
+    cdef bint begin_request(self, Holder holder, Request request) except -1
+    cdef StatementPlan plan_of(self, Holder holder, Request request)
+    cdef bint is_direct(self, str query, StatementPlan plan) except -1
+    cdef int forget(self, str query) except -1
     cdef int done(self, Holder holder, PoolCall call) except -1
-    cdef int measure(self, Holder holder, PoolCall call) except -1
-    cdef int done_shared(self, Holder holder, PoolCall call, bint odd) except -1
+    cdef bint is_odd_after(self, Holder holder, PoolCall call) except -1
     cdef int later(self, Holder holder) except -1

@@ -8,7 +8,6 @@ from fastpg.protocol.operation import Operation
 from fastpg.protocol.row import RowSink
 
 class Reset(Operation): ...
-class Statement: ...
 
 class Holder:
     _con: Any
@@ -48,11 +47,7 @@ class Permits:
 class Dispatcher:
     holders: list[Any]
     direct: bool
-    pipelined: bool
     depth: int
-    target: float
-    slow: float
-    round_trip: float
     max_size: int
     generation: int
     max_queries: int

@@ -3,15 +3,11 @@
 # is in the queue once or with one borrower, or it is shared by calls, never two of these; whatever interrupts a waiter,
 # the holder that was handed over goes on to the next one. Everything runs on the thread of the pool's loop.
 #
-# A call alone (the default): the holder leaves the queue, the call is written behind the reset of the one before, and
-# when its answer has been read the holder goes to the first who waits, or back. Nobody waits for a reset: it is written
-# at the end of the turn of the loop at the latest, and the next statement stands behind it in the session's FIFO.
-#
-# Calls that share (a pipelined pool): a holder has as many in flight as the server needs TARGET seconds for, by what it
-# needed before; a statement that is slow, or not known to be quick, has a connection for itself. What stands behind a
-# statement has been written: it cannot be taken back. May import: call, client, operation, row, sinks, exceptions.
+# A call: the holder leaves the queue, the call is written behind the reset of the one before, and when its answer has
+# been read the holder goes to the first who waits, or back. Nobody waits for a reset: it is written at the end of the
+# turn of the loop at the latest, and the next statement stands behind it in the session's FIFO. Calls that share a
+# connection are `_sharing`'s. May import: call, client, operation, row, sinks, exceptions.
 
-import re
 from asyncio import _get_running_loop as get_running_loop
 from collections import deque
 from time import monotonic
@@ -32,18 +28,9 @@ from fastpg.exceptions import OutdatedSchemaCacheError, PostgresError, ProtocolE
 
 cdef enum:
     IDLE = 73                   # 'I', the transaction status
-    STATEMENTS = 2000           # are remembered, then all are forgotten
-
-cdef double TARGET = 0.002      # seconds of the server's work that may be in flight on a shared connection
-cdef double SLOW = 0.005        # seconds: a statement that needs as long has a connection for itself
-cdef double UNKNOWN = 1000.0    # the cost of one of which nothing is known yet
-cdef double GAIN = 0.125        # of the newest measurement in the moving average
-cdef double DRIFT = 0.001       # the same for the round trip, of which the shortest counts
 
 # record, record[] and anyarray: their values may be of types that have to be asked for first.
 OPEN_TYPES = frozenset((2249, 2287, 2277))
-SHAREABLE = re.compile(r"(?:[\s(]|--[^\n]*\n|/\*(?:(?!/\*).)*?\*/)*(?:select|values|insert|update|delete|merge|with)\b",
-                       re.IGNORECASE | re.DOTALL)
 cdef RowSink NOTHING = RowSink()
 
 
@@ -73,14 +60,6 @@ cdef class Reset(Operation):
         if self.error is None and not self.answered:
             raise ProtocolError("the server did not answer the reset of a session")
         return self.deliver()
-
-
-cdef class Statement:
-    """What a pool has seen of one SQL text."""
-
-    cdef bint is_quick(self, Dispatcher queue) noexcept:
-        """It may run behind others."""
-        return self.measured and self.service < queue.slow
 
 
 cdef class Holder:
@@ -227,6 +206,7 @@ cdef class Request:
 
 
 cdef int refuse(Request request, object error) except -1:
+    """The task that waits gets this error."""
     if not request.waiter.done():
         request.waiter.set_exception(error)
     return 0
@@ -259,12 +239,10 @@ cdef class Dispatcher:
         self.connected = []
         self.disconnected = []
         self.waiters = deque()
-        self.pending = deque()
-        self.statements = {}
-        self.shared = []
+        self.lines = (self.waiters,)
+        self.direct_queries = {}
         self.unflushed = []
         self.depth = 1000
-        self.target, self.slow = TARGET, SLOW
         self.max_queries = <unsigned long>-1
         self.max_size = 1 << 30
 
@@ -304,8 +282,12 @@ cdef class Dispatcher:
         """Whether there is a holder without a connection, and it may have one."""
         return bool(self.disconnected) and (self.permits is None or self.permits.limit.free > 0)
 
+    cdef int waits(self, object line) except -1:
+        """Somebody has begun to wait in this line."""
+        return self.ask()
+
     cdef int ask(self) except -1:
-        """Somebody has begun to wait: ask for as many permits as are of use."""
+        """Ask for as many permits as are of use."""
         cdef Py_ssize_t need
         if self.permits is not None:
             need = self.wanting()
@@ -315,7 +297,7 @@ cdef class Dispatcher:
 
     def wanting(self):
         """How many permits could be put to use now."""
-        return min(len(self.waiters) + len(self.pending), len(self.disconnected))
+        return min(self.waiting(), len(self.disconnected))
 
     def grant(self, permit):
         """Let a waiter connect; False when none has a use for it."""
@@ -352,7 +334,7 @@ cdef class Dispatcher:
         holder.idle_since = monotonic()
         if self.permits is not None and not self.admit(holder):
             return
-        if (self.waiters or self.pending) and self.hand_over(holder):
+        if self.hand_over(holder):
             return
         if holder.is_connected():
             self.connected.append(holder)
@@ -373,8 +355,7 @@ cdef class Dispatcher:
             return holder
         waiter = self.create_future()
         self.waiters.append(waiter)
-        self.drain(None)
-        self.ask()
+        self.waits(self.waiters)
         try:
             return await waiter
         except BaseException:
@@ -389,7 +370,7 @@ cdef class Dispatcher:
             # By the long way: the pool may have been closed or made smaller.
             self.give_back(waiter.result())
         waits = False
-        for line in (self.waiters, self.pending):
+        for line in self.lines:
             for entry in line:
                 if entry is waiter or type(entry) is Request and (<Request>entry).waiter is waiter:
                     line.remove(entry)
@@ -401,7 +382,7 @@ cdef class Dispatcher:
 
     def fail(self, error):
         """All waiters get this error."""
-        for line in (self.waiters, self.pending):
+        for line in self.lines:
             while line:
                 entry = line.popleft()
                 waiter = (<Request>entry).waiter if type(entry) is Request else entry
@@ -424,14 +405,19 @@ cdef class Dispatcher:
 
     def waiting(self):
         """How many tasks wait."""
-        return len(self.waiters) + len(self.pending)
+        return sum([len(line) for line in self.lines])
+
+    cdef object next_line(self):
+        """The line of which the first is served next; an empty one when nobody waits."""
+        return self.waiters
 
     cdef bint hand_over(self, Holder holder) except -1:
-        # To the first who waits; False when nobody does. Of the two lines each has its turn.
+        # To the first who waits; False when nobody does.
         cdef Request request
-        while self.waiters or self.pending:
-            self.turn = not self.turn
-            line = self.waiters if self.waiters and (self.turn or not self.pending) else self.pending
+        while True:
+            line = self.next_line()
+            if not line:
+                return False
             entry = line.popleft()
             if type(entry) is not Request:
                 if not entry.done():
@@ -442,28 +428,18 @@ cdef class Dispatcher:
             request = entry
             if request.waiter.done():
                 continue
-            about = self.known(request.query)
-            if about is not None and (<Statement>about).shareable and self.pipelined and holder.usable():
-                self.share(holder)
             try:
-                if self.begin_request(holder, request, about):
-                    if holder.shared:
-                        self.serve(holder)
+                if self.begin_request(holder, request):
                     return True
             except BaseException as error:
                 # Its own arguments are at fault: the holder goes on to the next one.
-                if holder.shared:
-                    self.unshare(holder)
                 holder.rest()
                 refuse(request, error)
                 continue
             # It takes more than one step: the task gets the holder and sees to it.
-            if holder.shared:
-                self.unshare(holder)
             holder.take()
             request.waiter.set_result(holder)
             return True
-        return False
 
     # -------------------------------------------------------------------- calls
 
@@ -499,19 +475,13 @@ cdef class Dispatcher:
         annotate(error, phase="query", bytes_sent=not waits, outcome="not_sent" if waits else "unknown")
 
     cdef object start(self, object query, tuple args, RowSink sink, int shape, uint32_t limit, object timeout):
-        cdef Statement about
         if (not self.direct or type(query) is not str or get_running_loop() is not self.loop
                 or not self.connection_class._direct):
             return None
-        if self.pipelined:
-            about = self.known(query)
-            if about is None or not about.direct:
-                return None
-            if about.shareable:
-                return self.start_shared(about, query, args, sink, shape, limit, timeout)
-        return self.start_alone(query, args, sink, shape, limit, timeout)
+        return self.place(query, args, sink, shape, limit, timeout)
 
-    cdef object start_alone(self, str query, tuple args, RowSink sink, int shape, uint32_t limit, object timeout):
+    cdef object place(self, str query, tuple args, RowSink sink, int shape, uint32_t limit, object timeout):
+        """Put a call on a connection, or into a line; the Future of its result, or None as of value()."""
         cdef Holder holder = self.pick()
         cdef StatementPlan plan = None
         cdef double seconds
@@ -522,12 +492,13 @@ cdef class Dispatcher:
         seconds = limit_of(holder.client, timeout)
         if holder.usable() and seconds != LONG_WAY:
             plan = holder.client.ready_plan(query)
-        if plan is None or not self.look_at(query, plan).direct:
+        if plan is None or not self.is_direct(query, plan):
             self.connected.append(holder)
             return None
         waiter = holder.client.new_future()
         try:
-            self.begin(holder, plan, None, args, sink, shape, limit, seconds, waiter)
+            holder.renew()
+            self.begin(PoolCall.__new__(PoolCall), holder, plan, args, sink, shape, limit, seconds, waiter)
         except BaseException:
             self.put(holder)
             raise
@@ -544,16 +515,13 @@ cdef class Dispatcher:
         request.timeout = timeout
         waiter = request.waiter = self.create_future()
         line.append(request)
-        if line is self.waiters:
-            self.drain(None)
-        self.ask()
+        self.waits(line)
         return waiter
 
-    cdef int begin(self, Holder holder, StatementPlan plan, Statement about, tuple args, RowSink sink, int shape,
+    cdef int begin(self, PoolCall call, Holder holder, StatementPlan plan, tuple args, RowSink sink, int shape,
                    uint32_t limit, double seconds, object waiter) except -1:
         """Put a call into the session's FIFO. What raises has left nothing of it there."""
         cdef Client client = holder.client
-        cdef PoolCall call = PoolCall.__new__(PoolCall)
         call.query = plan.query
         call.statement = plan
         call.args = args
@@ -562,71 +530,54 @@ cdef class Dispatcher:
         call.limit = limit
         call.waiter = waiter
         holder.in_use = True
-        if about is None:
-            holder.renew()
-        else:
-            holder.clean()
-            holder.worn = True
         client.session.enqueue(call)
         call.holder = holder
         if seconds >= 0:
             call.deadline = self.loop.time() + seconds
             client.arm(call.deadline)
         client.queries_count += 1
-        if about is not None:
-            call.about = about
-            call.began = monotonic()
-            call.cost = about.service if about.measured else UNKNOWN
-            holder.inflight += 1
-            holder.load += call.cost
         return 0
 
-    cdef bint begin_request(self, Holder holder, Request request, Statement about) except -1:
-        # False: not in one step.
-        cdef StatementPlan plan
-        cdef double seconds
-        if not self.direct or holder.client is None or not holder.usable():
+    cdef bint begin_request(self, Holder holder, Request request) except -1:
+        # A call that has waited, on a holder that nobody has; False: not in one step.
+        cdef StatementPlan plan = self.plan_of(holder, request)
+        if plan is None:
             return False
-        plan = holder.client.ready_plan(request.query)
-        seconds = limit_of(holder.client, request.timeout)
-        if plan is None or seconds == LONG_WAY or not self.look_at(request.query, plan).direct:
-            return False
-        self.begin(holder, plan, about if holder.shared else None, request.args, request.sink, request.shape,
-                   request.limit, seconds, request.waiter)
+        holder.renew()
+        self.begin(PoolCall.__new__(PoolCall), holder, plan, request.args, request.sink, request.shape, request.limit,
+                   limit_of(holder.client, request.timeout), request.waiter)
         self.later(holder)
         return True
 
-    cdef Statement look_at(self, str query, StatementPlan plan):
-        """What is known of a statement that some connection has prepared."""
-        cdef Statement about = self.statements.get(query)
-        if about is None:
-            if len(self.statements) >= STATEMENTS:
-                self.statements.clear()
-            about = self.statements[query] = Statement()
-            oids = [column[3] for column in plan.plan.columns] if plan.plan is not None else []
-            about.direct = OPEN_TYPES.isdisjoint(oids)
-            about.shareable = about.direct and SHAREABLE.match(query) is not None
-        return about
+    cdef StatementPlan plan_of(self, Holder holder, Request request):
+        """The plan for a call of one step; None when it takes more."""
+        cdef StatementPlan plan
+        if not self.direct or holder.client is None or not holder.usable():
+            return None
+        plan = holder.client.ready_plan(request.query)
+        if (plan is None or limit_of(holder.client, request.timeout) == LONG_WAY
+                or not self.is_direct(request.query, plan)):
+            return None
+        return plan
 
-    cdef Statement known(self, str query):
-        cdef Statement about = self.statements.get(query)
-        cdef Holder holder
-        if about is None:
-            for holder in self.holders:
-                if holder.client is not None and query in holder.client.plans:
-                    return self.look_at(query, holder.client.plans[query])
-        return about
+    cdef bint is_direct(self, str query, StatementPlan plan) except -1:
+        """Whether the result of a statement can be read without asking the server anything."""
+        direct = self.direct_queries.get(query)
+        if direct is None:
+            if len(self.direct_queries) >= STATEMENTS:
+                self.direct_queries.clear()
+            oids = [column[3] for column in plan.plan.columns] if plan.plan is not None else []
+            direct = self.direct_queries[query] = OPEN_TYPES.isdisjoint(oids)
+        return direct
+
+    cdef int forget(self, str query) except -1:
+        """What was known of a statement is out of date."""
+        self.direct_queries.pop(query, None)
+        return 0
 
     cdef int done(self, Holder holder, PoolCall call) except -1:
         """A call has ended. Inside the session's parser, most often."""
-        cdef bint odd
-        if call.error is not None and holder.con is not None:
-            if isinstance(call.error, (PostgresError, OutdatedSchemaCacheError)):
-                if holder.con._on_call_error(call.error):
-                    self.statements.pop(call.query, None)
-        odd = holder.con is None or holder.is_odd()
-        if holder.shared:
-            return self.done_shared(holder, call, odd)
+        cdef bint odd = self.is_odd_after(holder, call)
         if not odd:
             try:
                 holder.soil()
@@ -637,6 +588,14 @@ cdef class Dispatcher:
         else:
             self.put(holder)
         return 0
+
+    cdef bint is_odd_after(self, Holder holder, PoolCall call) except -1:
+        """Learn from the error of a call; whether its holder has to go the long way back."""
+        if call.error is not None and holder.con is not None:
+            if isinstance(call.error, (PostgresError, OutdatedSchemaCacheError)):
+                if holder.con._on_call_error(call.error):
+                    self.forget(call.query)
+        return holder.con is None or holder.is_odd()
 
     cdef int later(self, Holder holder) except -1:
         """What has been put into its outgoing buffer is written at the end of this turn, if not before."""
@@ -662,161 +621,3 @@ cdef class Dispatcher:
                 except Exception as error:
                     holder.client.abort(error)
             holder.waiting_to_flush = False
-
-    # ------------------------------------------------------- calls that share
-
-    cdef object start_shared(self, Statement about, str query, tuple args, RowSink sink, int shape, uint32_t limit,
-                             object timeout):
-        cdef Holder holder
-        cdef StatementPlan plan = None
-        cdef double seconds
-        if self.pending and about.is_quick(self):
-            return self.wait(self.pending, query, args, sink, shape, limit, timeout)    # behind those
-        for holder in self.shared:
-            if self.fits(holder, about):
-                plan = holder.client.ready_plan(query)
-                if plan is not None:
-                    break
-        else:
-            holder = self.pick()
-            if holder is None:
-                if self.may_connect():
-                    return None
-                # What needs a connection for itself would never fit behind others that come and go.
-                return self.wait(self.pending if about.is_quick(self) else self.waiters, query, args, sink, shape,
-                                 limit, timeout)
-            if holder.usable():
-                plan = holder.client.ready_plan(query)
-            if plan is None:
-                self.connected.append(holder)
-                return None
-            self.share(holder)
-        seconds = limit_of(holder.client, timeout)
-        if seconds == LONG_WAY:
-            waiter = None
-        else:
-            waiter = holder.client.new_future()
-            try:
-                self.begin(holder, plan, about, args, sink, shape, limit, seconds, waiter)
-            except BaseException:
-                if holder.inflight == 0:
-                    self.unshare(holder)
-                    self.put(holder)
-                raise
-        if holder.inflight == 0:
-            self.unshare(holder)
-            self.put(holder)
-        else:
-            self.later(holder)
-        return waiter
-
-    cdef bint fits(self, Holder holder, Statement about) except -1:
-        """Whether a call may be put behind those that are in flight."""
-        if holder.draining or not holder.usable():
-            return False
-        if holder.inflight == 0:
-            return True
-        return (about.is_quick(self) and holder.inflight < self.depth
-                and holder.load + about.service <= self.target
-                # What has been running for longer than it should is no quick statement today.
-                and monotonic() - max(holder.last_end, holder.idle_since) < self.slow + self.round_trip)
-
-    cdef int share(self, Holder holder) except -1:
-        holder.shared = holder.in_use = True
-        holder.inflight = 0
-        holder.load = 0
-        holder.last_end = holder.idle_since = monotonic()
-        self.shared.append(holder)
-        return 0
-
-    cdef int unshare(self, Holder holder) except -1:
-        holder.shared = False
-        self.shared.remove(holder)
-        if holder.draining:
-            holder.draining = False
-            self.drains -= 1
-        return 0
-
-    cdef int drain(self, Holder holder) except -1:
-        """Let a shared holder run empty for somebody who wants one for himself; None: the one with the least load."""
-        cdef Holder other
-        if holder is None:
-            for other in self.shared:
-                if not other.draining and (holder is None or other.load < holder.load):
-                    holder = other
-        if holder is not None and not holder.draining and self.drains < len(self.waiters):
-            holder.draining = True
-            self.drains += 1
-        return 0
-
-    cdef int serve(self, Holder holder) except -1:
-        """Put on a shared holder as many of the calls that wait as fit."""
-        cdef Request request
-        cdef Statement about
-        cdef bint began
-        while self.pending and not holder.draining:
-            request = self.pending[0]
-            if request.waiter.done():
-                self.pending.popleft()
-                continue
-            about = self.known(request.query)
-            began = False
-            if about is not None and about.is_quick(self):
-                if not self.fits(holder, about):
-                    return 0
-                try:
-                    began = self.begin_request(holder, request, about)
-                except BaseException as error:
-                    refuse(request, error)
-                    began = True
-            self.pending.popleft()
-            if not began:
-                # It is slow by now, or this connection has not seen it: it gets one for itself.
-                self.waiters.append(request)
-                self.drain(holder)
-        return 0
-
-    cdef int measure(self, Holder holder, PoolCall call) except -1:
-        """Learn from a call that has ended how long the server needs for its statement."""
-        cdef Statement about = call.about
-        cdef double now, took
-        if call.phase != PHASE_DONE:
-            return 0                # nothing of it was sent
-        now = monotonic()
-        if call.began >= holder.last_end:
-            # Nothing else was under way: the time of the network is in it, which is that of the quickest of these.
-            took = now - call.began
-            self.round_trip += min(took - self.round_trip, (took - self.round_trip) * DRIFT)
-            took -= self.round_trip
-        else:
-            took = now - holder.last_end
-        holder.last_end = now
-        took = min(took, 10 * self.slow)    # one that hung does not count for more
-        if call.discard or call.error is not None:
-            # It was cut short: it may need longer than that.
-            if about.measured and took > about.service:
-                about.service += (took - about.service) * GAIN
-        else:
-            about.service = about.service + (took - about.service) * GAIN if about.measured else took
-            about.measured = True
-        return 0
-
-    cdef int done_shared(self, Holder holder, PoolCall call, bint odd) except -1:
-        self.measure(holder, call)
-        holder.inflight -= 1
-        holder.load = holder.load - call.cost if holder.inflight else 0
-        if odd:
-            if not holder.draining:
-                holder.draining = True
-                self.drains += 1
-        elif self.waiters and self.drains < len(self.waiters):
-            self.drain(holder)
-        if not holder.draining:
-            self.serve(holder)
-        if holder.inflight == 0:
-            self.unshare(holder)
-            if odd:
-                self.give_back(holder)
-            else:
-                self.put(holder)
-        return 0

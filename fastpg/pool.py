@@ -8,8 +8,9 @@ reset that fails closes the connection. release() waits for the reset instead wh
 caller has to hear of: a transaction is open, a query is being cancelled, there is a `reset` callback, or a subclass has
 its own reset().
 
-The pool's own execute() and fetch methods take, run and give back a connection in one compiled step (`_dispatch`), when
-nothing stands in between: no callbacks, no overridden methods, no statement that is new to the connection.
+The pool's own execute() and fetch methods take, run and give back a connection in one compiled step (`_dispatch`, and
+`_sharing` for a pipelined pool), when nothing stands in between: no callbacks, no overridden methods, no statement that
+is new to the connection.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from fastpg._dispatch import Dispatcher, Holder
 from fastpg._hooks import row_options
 from fastpg._pool_calls import PoolCalls
 from fastpg._row_factory import check_exclusive, row_sink
+from fastpg._sharing import SharingDispatcher
 from fastpg._startup import Deadline
 from fastpg._typing import RecordT, RowFactory, RowT, T
 from fastpg.protocol.record import Record
@@ -122,7 +124,7 @@ class PoolConnectionHolder(Holder):
                 raise exceptions.InternalClientError("the pool's holder is connected already")
             self._con = None
         con = await pool._get_new_connection()
-        if pool._queue.pipelined and not await pool._may_pipeline(con):
+        if isinstance(pool._queue, SharingDispatcher) and not await pool._may_pipeline(con, pool._queue):
             con = await pool._get_new_connection()
         if pool._closed:
             con.terminate()
@@ -430,10 +432,10 @@ class Pool(PoolCalls[RowT], Generic[RowT]):
         self._connect_args, self._connect_kwargs = connect_args, connect_kwargs
         self._initialized = self._initializing = self._closing = self._closed = False
         self._holders: list[PoolConnectionHolder] = []
-        self._queue = Dispatcher(self._loop, connection_class, functools.partial(take_back, weakref.ref(self)))
+        make_queue = SharingDispatcher if pipelined else Dispatcher
+        self._queue = make_queue(self._loop, connection_class, functools.partial(take_back, weakref.ref(self)))
         self._queue.max_queries = max_queries
         self._queue.max_size = max_size
-        self._queue.pipelined = pipelined
         self._inactive: asyncio.TimerHandle | None = None
         self._maintenance_task: asyncio.Task[None] | None = None
         self._releases: set[asyncio.Task[None]] = set()
@@ -585,7 +587,7 @@ class Pool(PoolCalls[RowT], Generic[RowT]):
             raise exceptions.InterfaceError("pool is closed")
         self._check_loop()
 
-    async def _may_pipeline(self, con: Any) -> bool:
+    async def _may_pipeline(self, con: Any, queue: SharingDispatcher) -> bool:
         """Set how much is under way on the connections of a pipelined pool. False: and this one is closed."""
         try:
             seconds = await _depth.round_trip(con._client, con._addr)
@@ -593,14 +595,14 @@ class Pool(PoolCalls[RowT], Generic[RowT]):
             con.terminate()
             raise
         if seconds is not None:
-            self._queue.round_trip = self._queue.round_trip or seconds
+            queue.round_trip = queue.round_trip or seconds
             return True
-        if self._queue.depth == 1:
+        if queue.depth == 1:
             return True
         # A proxy loses what is written behind a statement: not even a reset may be on its way in front of one. And a
         # warm-up may have been lost already.
-        self._queue.depth = 1
-        self._queue.direct = self._fast_reset = False
+        queue.depth = 1
+        queue.direct = self._fast_reset = False
         con.terminate()
         return False
 

@@ -53,6 +53,7 @@ LAYERS: dict[str, list[str]] = {
     "fastpg._dispatch": ["fastpg.call", "fastpg.client", "fastpg.protocol", "fastpg.protocol.operation",
                          "fastpg.protocol.backend", "fastpg.protocol.row", "fastpg.sinks.record", "fastpg.wire",
                          "fastpg.exceptions*"],
+    "fastpg._sharing": ["fastpg._dispatch", "fastpg.call", "fastpg.protocol.operation", "fastpg.protocol.row"],
     "fastpg._depth": ["fastpg.client", "fastpg.protocol.probe", "fastpg.exceptions*"],
     "fastpg._limit": ["fastpg._dispatch"],
     "fastpg._pool_calls": ["fastpg.pipeline", "fastpg._hooks", "fastpg._typing", "fastpg.protocol.record",
