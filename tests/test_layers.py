@@ -33,7 +33,7 @@ LAYERS: dict[str, list[str]] = {
     "fastpg.protocol.protocol": [*BASE, "fastpg.protocol*", "fastpg.codecs*", "fastpg._hooks", "fastpg.settings"],
     "fastpg.protocol.row": [*BASE, "fastpg.codecs.codec", "fastpg.protocol.record"],
     "fastpg.protocol.status": ["fastpg.types"],
-    "fastpg.protocol.auth": ["fastpg.exceptions*", "fastpg.protocol.scram", "fastpg.protocol.backend"],
+    "fastpg.protocol.auth": ["fastpg.wire", "fastpg.exceptions*", "fastpg.protocol.scram", "fastpg.protocol.backend"],
     "fastpg.protocol.scram": ["fastpg.exceptions*", "fastpg.protocol._saslprep*"],
     "fastpg.protocol.*": [*BASE, "fastpg.protocol*", "fastpg.codecs.codec"],
     "fastpg.protocol": ["fastpg.protocol.*"],

@@ -41,4 +41,5 @@ cdef tuple parse_notification(const char *p, Py_ssize_t n)
 cdef bytes parse_command_complete(const char *p, Py_ssize_t n)
 cdef int parse_ready_for_query(const char *p, Py_ssize_t n) except -1
 cdef tuple parse_copy_response(const char *p, Py_ssize_t n)
+cpdef Py_ssize_t read_parameters(bytes data, Py_ssize_t pos, dict parameters) except -1
 cdef int expect_empty(uint8_t tag, Py_ssize_t n) except -1

@@ -139,7 +139,7 @@ cdef tuple parse_parameter_status(const char *p, Py_ssize_t n, str encoding):
 cdef tuple _last_run = (b"", {})
 
 
-def read_parameters(bytes data not None, Py_ssize_t pos, dict parameters not None) -> int:
+cpdef Py_ssize_t read_parameters(bytes data, Py_ssize_t pos, dict parameters) except -1:
     """Put the complete ParameterStatus messages that stand at `pos`, one after the other, into `parameters`.
 
     The position behind them: that of the first byte of another message, or of one that is incomplete or too long.

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import itertools
 import os
@@ -91,6 +92,33 @@ def test_the_startup_packet() -> None:
     names = packet[8:].split(b"\0")
     assert names[:4] == [b"user", b"u", b"database", b"d"] and packet.endswith(b"\0\0")
     assert names[names.index(b"application_name") + 1] == "zwölf".encode()
+
+
+def test_startup_packets_in_turn() -> None:
+    """The packet of the last start-up is used again for the same parameters, and for no others."""
+    first = params(server_settings={"application_name": "a"})
+    latest = dataclasses.replace(first, max_protocol_version=(3, 2))
+    others = [
+        params(server_settings={"application_name": "b"}),
+        dataclasses.replace(first, user="v"),
+        dataclasses.replace(first, database="e"),
+        latest,
+    ]
+    expected = Handshake(first, None).start()
+    for other in others:
+        packet = Handshake(other, None).start()
+        assert packet != expected
+        assert packet == Handshake(other, None).start()
+        assert Handshake(first, None).start() == expected
+    assert b"\0v\0" in Handshake(others[1], None).start() and b"\0e\0" in Handshake(others[2], None).start()
+    assert struct.unpack_from("!ii", Handshake(latest, None).start())[1] == 0x30002
+    small = dataclasses.replace(first, security=dataclasses.replace(first.security, max_startup_packet=20))
+    with pytest.raises(ClientConfigurationError, match="the server accepts 20"):
+        Handshake(small, None).start()
+    changing = dataclasses.replace(first, server_settings={"application_name": "a"})
+    assert b"\0a\0" in Handshake(changing, None).start()
+    changing.server_settings["application_name"] = "z"
+    assert b"\0z\0" in Handshake(changing, None).start()
 
 
 def test_every_order_of_messages() -> None:
