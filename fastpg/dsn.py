@@ -72,7 +72,7 @@ def _resolve(dsn: str | None, keywords: dict[str, Any]) -> ConnectParams:
     key = _resolved.key_of(dsn, keywords)
     found = None if key is None else _resolved.find(key)
     if found is None:
-        before = dict(_resolved.environment())
+        before = _resolved.copy_of_environment()
         resolver = _Resolver(dsn, keywords, os.environ)
         found = _resolved.Resolved(resolver.resolve(), resolver.passfile, before)
         if key is not None and not resolver.reads_service:
