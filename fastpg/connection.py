@@ -60,6 +60,9 @@ _uid = 0  # of the names on servers, in this process
 FIRST_USER_OID = 16384  # the server gives all objects that are not its own this OID or a higher one
 
 
+DEFAULT_LIMITS = (100, 300, 1024 * 15)  # of connect(): there is nothing to check about them
+
+
 class ClientConfiguration(NamedTuple):
     """What connect() was told that is not for the server. Times in seconds, sizes in entries or characters."""
 
@@ -1297,18 +1300,27 @@ async def connect(
     if row_factory is not None:
         row_sink(row_factory)
     wanted = declared(codecs)
-    options = CodecOptions(
-        json=json, strict_numbers=strict_numbers, plain_uuid=plain_uuid, out_of_range=out_of_range,
-        max_is_infinity=max_is_infinity, array_bounds=array_bounds,
-    )  # fmt: skip
-    command_timeout = check_limits(
-        {
-            "statement_cache_size": statement_cache_size,
-            "max_cached_statement_lifetime": max_cached_statement_lifetime,
-            "max_cacheable_statement_size": max_cacheable_statement_size,
-        },
-        command_timeout,
-    )
+    options = None
+    if not (
+        json is None and strict_numbers is plain_uuid is max_is_infinity is array_bounds is False
+        and out_of_range == "error"
+    ):  # fmt: skip
+        options = CodecOptions(
+            json=json, strict_numbers=strict_numbers, plain_uuid=plain_uuid, out_of_range=out_of_range,
+            max_is_infinity=max_is_infinity, array_bounds=array_bounds,
+        )  # fmt: skip
+        if options.changes_nothing:
+            options = None
+    limits = (statement_cache_size, max_cached_statement_lifetime, max_cacheable_statement_size)
+    if command_timeout is not None or limits != DEFAULT_LIMITS:
+        command_timeout = check_limits(
+            {
+                "statement_cache_size": statement_cache_size,
+                "max_cached_statement_lifetime": max_cached_statement_lifetime,
+                "max_cacheable_statement_size": max_cacheable_statement_size,
+            },
+            command_timeout,
+        )
     mode = proxy_mode(proxy)
     if mode is not None:
         libpq["security"] = behind_proxy(select_profile(libpq.get("security"), os.environ))
@@ -1349,7 +1361,7 @@ async def connect(
         session,
         row_factory,
         wanted,
-        None if options.changes_nothing else options,
+        options,
     )
     wire = Session(session.parameters, session.tx_status)
     wire.backend_pid = session.backend_pid
