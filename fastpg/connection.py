@@ -722,8 +722,9 @@ class Connection(
             self._forget_statement(name)
             raise
         except Exception as error:
-            refused = isinstance(error, exceptions.PostgresError) and not first.bound
             unsent = not first.phase  # an encoder or a row factory has refused: perhaps only the guess
+            failed = not unsent and isinstance(error, exceptions.PostgresError)  # what an encoder raises is one too
+            refused = failed and not first.bound
             if refused or unsent or first.stale:
                 _shapes.forget(self._shape_key(query))
                 if first.parsed:
@@ -732,7 +733,7 @@ class Connection(
                     raise
                 self._client.queries_count = counted  # it is counted when it runs
                 return False, None
-            if isinstance(error, exceptions.PostgresError):
+            if failed:
                 self._keep_first(first)
             else:
                 self._forget_statement(name)

@@ -135,6 +135,18 @@ async def test_a_wrong_guess_first_in_a_transaction(tapped: tuple[Wiretap, Any, 
     assert await watched.fetchval("SELECT count(*) FROM u") == inside
 
 
+async def test_arguments_that_the_guess_cannot_be_first_in_a_transaction(tapped: tuple[Wiretap, Any, Any]) -> None:
+    tap, other, watched = tapped
+    await other.execute("CREATE TABLE t (a int)")
+    insert = "INSERT INTO t VALUES ($1) RETURNING a"
+    await other.fetch(insert, 1)
+    await other.execute("ALTER TABLE t ALTER a TYPE text")
+    tap.clear()
+    async with watched.transaction():
+        assert await watched.fetchval(insert, "x") == "x"
+    assert tap.messages() == "PBEPDS" + "BES" + "Q"
+
+
 async def test_a_stale_statement_first_in_a_transaction(tapped: tuple[Wiretap, Any, Any]) -> None:
     _, other, watched = tapped
     await other.execute("CREATE TABLE t (a int); INSERT INTO t VALUES (1)")
