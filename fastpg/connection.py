@@ -21,6 +21,7 @@ from fastpg._listeners import ListenerMixin
 from fastpg._proxy import ProxyMode, behind_proxy, proxy_mode
 from fastpg._query_log import LoggedQuery as LoggedQuery
 from fastpg._query_log import QueryLogMixin, logged
+from fastpg._reread import Conversion
 from fastpg._row_factory import check_exclusive, new_sink, row_sink
 from fastpg._server import ServerCapabilities as ServerCapabilities
 from fastpg._type_codecs import Codecs, DeclaredCodecs, NamedCodec, declared
@@ -681,26 +682,28 @@ class Connection(
         if shape is None:
             return None
         oids, columns = shape
-        if self.is_in_transaction() and not self._may_guess_in_transaction(query, oids):
-            return None
         if self._registry.missing([*oids, *(column[3] for column in columns or ())]):
+            return None
+        if self.is_in_transaction() and not self._may_guess_in_transaction(query, oids, columns):
             return None
         name = self._get_unique_id("stmt") if self._config.statement_cache_size else ""
         return FirstExecute(self._plan(name, query, oids, columns), args, sink, partial(_replan, self._registry), limit)
 
-    def _may_guess_in_transaction(self, query: str, oids: tuple[int, ...]) -> bool:
-        """Whether it is safe: parameter types that the server refuses would end the transaction.
+    def _may_guess_in_transaction(self, query: str, oids: tuple[int, ...], columns: tuple[Any, ...] | None) -> bool:
+        """Whether it is safe: what the server refuses of a guess would end the transaction.
 
-        Before the first statement there is nothing to lose, see _begin_again(). Without parameters nothing is guessed
-        of Parse. What this connection itself has run before is no worse than a prepared statement, which keeps its
+        Before the first statement there is nothing to lose, see _begin_again(). Otherwise it refuses parameter types,
+        formats of another number of columns, when they are not all the same, and the binary format of types that have
+        none. What this connection itself has run before is no worse than a prepared statement, which keeps its
         parameter types as well; but types of the user's own may be others under another search_path.
         """
-        return (
-            self._client.session.opening is not None
-            or not oids
-            or query in self._own_shapes
-            and max(oids) < FIRST_USER_OID
-        )
+        if self._client.session.opening is not None:
+            return True
+        own = query in self._own_shapes
+        if oids and not (own and max(oids) < FIRST_USER_OID):
+            return False
+        formats = {self._registry.lookup_or_text(column[3]).format for column in columns or ()}
+        return len(formats) < 2 if own else 1 not in formats
 
     def _begin_again(self) -> bool:
         """Take back the beginning of a transaction whose first statement has failed: it goes along with the next."""
@@ -724,29 +727,55 @@ class Connection(
         except Exception as error:
             unsent = not first.phase  # an encoder or a row factory has refused: perhaps only the guess
             failed = not unsent and isinstance(error, exceptions.PostgresError)  # what an encoder raises is one too
-            refused = failed and not first.bound
-            if refused or unsent or first.stale:
+            refused = failed and (not first.bound or _is_unwritable(first, error))
+            if refused or unsent:
                 _shapes.forget(self._shape_key(query))
                 if first.parsed:
                     self._forget_statement(name)
-                if first.stale or self.is_closed() or self.is_in_transaction() and refused and not self._begin_again():
+                if self.is_closed() or self.is_in_transaction() and refused and not self._begin_again():
                     raise
                 self._client.queries_count = counted  # it is counted when it runs
                 return False, None
-            if failed:
+            if failed and not first.misread:
                 self._keep_first(first)
             else:
                 self._forget_statement(name)
+                if first.misread:
+                    self._keep_shape(query, first.statement.parameter_oids, first.columns)
             raise
+        if first.misread:
+            self._keep_shape(query, first.statement.parameter_oids, first.columns)
+            try:
+                result = await self._reread(first, deadline)
+            except BaseException:
+                self._forget_statement(name)
+                raise
         self._keep_first(first)
         return True, result
 
+    async def _reread(self, first: FirstExecute, deadline: float | None) -> Any:
+        """The result of rows that came in other formats than they are read in, or are of types that were not known."""
+        guess, columns = first.statement, first.columns
+        assert columns is not None
+        await self._learn([column[3] for column in columns], deadline)
+        statement = self._plan(guess.name.decode(), guess.query, guess.parameter_oids, columns)
+        assert statement.plan is not None
+        try:
+            runs = first.kept
+            conversion = Conversion(guess.plan, statement.plan, runs)
+            operation = conversion.operation()
+            if operation is not None:
+                runs = conversion.runs(await self._wait(self._client.run(operation, self._left(deadline)), deadline))
+            return first.read(statement, runs)
+        except UnknownTypeError as error:
+            return await self._resume(error, deadline)
+        except exceptions.ProtocolError:
+            self.terminate()
+            raise
+
     def _keep_first(self, first: FirstExecute) -> None:
         plan = first.statement
-        columns = plan.plan.columns if plan.plan else None
-        if first.replanned:
-            plan = self._plan(plan.name.decode(), plan.query, plan.parameter_oids, columns)
-        self._keep_shape(plan.query, plan.parameter_oids, columns)
+        self._keep_shape(plan.query, plan.parameter_oids, plan.plan.columns if plan.plan else None)
         if plan.name:
             self._cache.put(plan.query, plan)
 
@@ -1154,14 +1183,29 @@ class Connection(
             self._loop.call_soon_threadsafe(client.abort)
 
 
-def _replan(registry: Registry, columns: tuple[Any, ...]) -> RowPlan:
+def _replan(registry: Registry, columns: tuple[Any, ...]) -> RowPlan | None:
     # Of the registry alone: an operation must not keep a forgotten connection alive.
-    missing = registry.missing([column[3] for column in columns])
-    # The types of new columns may be new too: their values wait until they have been introspected.
-    handles = tuple([
-        registry.late(column[3], missing) if missing else registry.lookup_or_text(column[3]) for column in columns
-    ])
-    return RowPlan(columns, handles, registry.encoding or "utf-8")
+    oids = [column[3] for column in columns]
+    if registry.missing(oids):
+        return None  # the types of new columns may be new too
+    return RowPlan(columns, tuple(map(registry.lookup_or_text, oids)), registry.encoding or "utf-8")
+
+
+# The functions of the server that say "no binary output function available for type ...".
+_WITHOUT_BINARY = {"getTypeBinaryOutputInfo", "array_send", "get_range_io_data", "get_multirange_io_data"}
+
+
+def _is_unwritable(first: FirstExecute, error: Exception) -> bool:
+    """Whether a type has no binary form, in which the guess has asked for it: what the statement did is undone then.
+
+    A procedure may have committed before.
+    """
+    return (
+        first.misread
+        and isinstance(error, exceptions.UndefinedFunctionError)
+        and error.server_source_function in _WITHOUT_BINARY
+        and "call" not in first.query.lower()
+    )
 
 
 ORIGINAL_RESET_QUERY = Connection.get_reset_query

@@ -59,6 +59,8 @@ LAYERS: dict[str, list[str]] = {
     "fastpg._pool_calls": ["fastpg.pipeline", "fastpg._hooks", "fastpg._typing", "fastpg.protocol.record",
                            "fastpg.types"],
     "fastpg._shapes": [],
+    "fastpg._reread": [*BASE, "fastpg.codecs.bytea", "fastpg.protocol.operation", "fastpg.protocol.row",
+                       "fastpg.sinks.record"],
     "fastpg._type_codecs": ["fastpg.exceptions*"],
     "fastpg._types": ["*"],
     "fastpg._alias": ["*"],

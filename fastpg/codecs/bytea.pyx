@@ -6,7 +6,7 @@ from cpython.buffer cimport PyBUF_FULL_RO, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.stdint cimport int32_t, uint32_t
 
-from fastpg.codecs.codec cimport CODEC_ATOMIC, FORMAT_BINARY, KIND_BYTEA, Codec, register, type_name
+from fastpg.codecs.codec cimport CODEC_ATOMIC, FORMAT_BINARY, KIND_BYTEA, Codec, CodecHandle, register, type_name
 from fastpg.wire cimport Out, out_need, out_value, put_u32, wire_len
 
 
@@ -40,6 +40,12 @@ cdef int bytea_encode(const Codec *self, Out *out, object value) except -1:
     finally:
         PyBuffer_Release(&view)
     return 0
+
+
+def raw(format: int) -> CodecHandle:
+    """A codec of the bytes of values of any type, as they are on the wire in this format."""
+    return CodecHandle.derive(0, "raw", KIND_BYTEA, format, -1, CODEC_ATOMIC, bytea_decode, bytea_encode, None, None,
+                              ())
 
 
 cdef Codec bytea

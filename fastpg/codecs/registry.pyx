@@ -11,8 +11,8 @@ from libc.stdint cimport uint32_t
 from fastpg.codecs.array cimport any_array_of, array_of
 from fastpg.codecs.codec cimport (
     CODEC_ATOMIC, CODEC_BOUNDED, CODEC_ZERO_BASED, FORMAT_BINARY, FORMAT_TEXT, KIND_ARRAY, KIND_COMPOSITE, KIND_JSON,
-    KIND_JSONB, KIND_MULTIRANGE, KIND_OPAQUE, KIND_PYTHON, KIND_RANGE, KIND_RECORD, KIND_TEXT, Codec, CodecHandle,
-    builtin, decode_value, register,
+    KIND_JSONB, KIND_MULTIRANGE, KIND_PYTHON, KIND_RANGE, KIND_RECORD, KIND_TEXT, Codec, CodecHandle, builtin,
+    register,
 )
 from fastpg.codecs.composite cimport Members, composite_of, record_of
 from fastpg.codecs.json cimport json_text
@@ -23,11 +23,10 @@ from fastpg.codecs.textform cimport alias_of, resolve, scalar_in_text
 from fastpg.codecs.user cimport base_of, builtin_codec, over_base, user_codec, user_in_text
 
 from fastpg._encodings import python_encoding
-from fastpg.codecs._unknown import UnknownTypeError
 from fastpg.codecs._oids import ARRAYS, NAMES, RANGES
 from fastpg.codecs.hstore import HSTORE, hstore_from_binary, hstore_to_binary
 from fastpg.codecs.knowledge import TypeKnowledge
-from fastpg.exceptions import InterfaceError, InvalidCachedStatementError, UnsupportedClientFeatureError
+from fastpg.exceptions import InterfaceError, UnsupportedClientFeatureError
 
 cdef enum:
     MAX_DEPTH = 64              # of types within types: the server's answers may be cyclic
@@ -63,21 +62,6 @@ def build_static_containers() -> None:
         if builtin(element) != NULL and builtin(oid) == NULL:
             _register_static(array_of(oid, NAMES.get(oid, f"array of {element}"),
                                       CodecHandle.borrow(<Codec *>builtin(element)), delimiter))
-
-
-# ------------------------------------------------------ level 3: a connection
-
-cdef object late_decode(const Codec *self, const char *p, Py_ssize_t n):
-    cdef CodecHandle handle
-    lookup, unknown = <tuple>self.extra
-    handle = lookup(self.oid)
-    if handle is None:
-        raise UnknownTypeError(*unknown)
-    if handle.codec.format != FORMAT_BINARY:
-        # It was asked for in binary, when nothing was known of it.
-        raise InvalidCachedStatementError(
-            "cached statement plan is invalid due to a database schema or configuration change")
-    return decode_value(handle.codec, p, n)
 
 
 # --------------------------------------------------------------------- text form
@@ -163,16 +147,6 @@ cdef class Registry:
             handle = self.text_handle(oid, NAMES.get(oid, f"type {oid}"), FORMAT_TEXT)
             self.overlay[oid] = handle
         return handle
-
-    def late(self, oid: int, unknown):
-        """The codec of a type. When nothing is known of it, one that looks it up for each value in binary form, and
-        raises UnknownTypeError of all the `unknown` until something is known.
-        """
-        handle = self.find(oid, 0)
-        if handle is not None:
-            return handle
-        return CodecHandle.derive(oid, f"type {oid}", KIND_OPAQUE, FORMAT_BINARY, -1, 0, late_decode, encoded_encode,
-                                  None, (self.lookup, tuple(unknown)), ())
 
     def in_text(self, CodecHandle handle not None):
         """The codec of the same type in its text form. Raises UnsupportedClientFeatureError where it has none."""

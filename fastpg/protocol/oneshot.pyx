@@ -10,9 +10,8 @@ from fastpg.protocol cimport backend
 from fastpg.protocol.backend cimport expect_empty
 from fastpg.protocol.frontend cimport write_close, write_describe, write_execute, write_parse, write_sync
 from fastpg.protocol.operation cimport FILL_DONE, Execute, RowPlan, StatementPlan
+from fastpg.protocol.row cimport read_rows
 from fastpg.wire cimport Out
-
-from fastpg.exceptions import InvalidCachedStatementError
 
 
 cdef class OneShot(Execute):
@@ -42,16 +41,17 @@ cdef class FirstExecute(Execute):
     """Parse, Describe, Bind, Execute, Sync: a statement whose plan is a guess. The result is the sink's.
 
     The parameter types are the plan's by Parse. The rows are those that the server describes: when they are others,
-    replan(columns) gives the RowPlan for them and `statement` becomes another one. Rows that come in other formats than
-    theirs are not read, and the error is InvalidCachedStatementError; when there are none, nothing is wrong.
+    replan(columns) gives the RowPlan for them, and `statement` becomes another one. When it is None, for types that are
+    not known, or the rows come in other formats than it reads, they are kept as they are and `misread` is set: then the
+    result is what read() makes of them.
     """
 
     cdef object replan
-    cdef readonly bint stale            # rows have come that could not be read
-    cdef readonly bint replanned        # `statement` is not the one that was guessed
+    cdef readonly bint misread          # the rows are `kept`
+    cdef readonly tuple columns         # RowDescription's, of rows that are kept
+    cdef readonly list kept             # DataRow messages, unless nothing comes of them
     cdef bint asked                     # the server has told of the parameters
     cdef bint described                 # and of the rows
-    cdef bint misread                   # the guess asks for the rows in wrong formats
 
     def __init__(self, StatementPlan statement, args, sink, replan, limit=0, waiter=None):
         Execute.__init__(self, statement, args, sink, waiter, limit)
@@ -69,14 +69,12 @@ cdef class FirstExecute(Execute):
         return FILL_DONE
 
     cdef int on_rows(self, const char *p, const char *end) except -1:
-        if not self.bound:
-            return self.unexpected(backend.DATA_ROW)
         if not self.misread:
             return Execute.on_rows(self, p, end)
-        if not self.stale and not self.discard and self.error is None:
-            self.stale = True
-            self.on_error(InvalidCachedStatementError(
-                "cached statement plan is invalid due to a database schema or configuration change"))
+        if not self.bound or self.answered:
+            return self.unexpected(backend.DATA_ROW)
+        if not self.sink.drops and not self.discard and self.error is None:
+            self.kept.append(p[:end - p])
         return 0
 
     cdef int on_message(self, uint8_t tag, const char *p, Py_ssize_t n) except -1:
@@ -101,11 +99,11 @@ cdef class FirstExecute(Execute):
             plan = None
         elif plan is None or columns != plan.columns:
             plan = self.replan(columns)
-            if plan.formats != (guess.plan.formats if guess.plan is not None else b"\0\0"):
-                # Rows would come in the formats of the guess, unless it is refused for their number.
-                self.misread = True
+            if plan is None or plan.formats != (guess.plan.formats if guess.plan is not None else b"\0\0"):
+                # Rows come in the formats of the guess, unless it is refused for their number.
+                self.misread, self.columns, self.kept = True, columns, []
+                return 0
         if plan is not guess.plan:
-            self.replanned = True
             self.statement = StatementPlan(guess.query, guess.name, guess.parameter_oids, guess.parameters, plan)
         if plan is not None and plan is not guess.plan:
             try:
@@ -114,3 +112,9 @@ cdef class FirstExecute(Execute):
                 # The server runs the statement all the same; what it answers is read, and nobody gets it.
                 return self.on_error(error)
         return 0
+
+    def read(self, StatementPlan statement not None, list rows not None):
+        """The result, of runs of DataRow messages as the statement's plan reads them."""
+        statement.last_status = self.statement.last_status
+        self.statement = statement
+        return read_rows(self.sink, statement.plan, rows)

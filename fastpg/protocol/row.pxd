@@ -30,6 +30,7 @@ cdef class RowSink:
     skipped and the connection stays usable, unless it is a ProtocolError.
     """
     cdef RowPlan plan
+    cdef bint drops         # nothing comes of the rows
 
     cdef int begin(self, RowPlan plan) except -1
     cdef int rows(self, const char *p, const char *end) except -1    # whole DataRow frames; 0 go on, 1 pause
@@ -37,6 +38,8 @@ cdef class RowSink:
     cdef int abort(self, object error) except -1
 
 
+# What a sink makes of these runs of DataRow messages.
+cpdef object read_rows(RowSink sink, RowPlan plan, list runs)
 cdef uint16_t row_fields(RowPlan plan, const char **p, const char *end) except 0xffff
 # row: counted from 0, -1 when it is not known.
 cdef int raise_in_row(RowPlan plan, Py_ssize_t column, object error, Py_ssize_t row=*) except -1

@@ -91,6 +91,17 @@ cdef class RowSink:
         return 0
 
 
+cpdef object read_rows(RowSink sink, RowPlan plan, list runs):
+    """What a sink makes of these runs of DataRow messages."""
+    cdef bytes data
+    cdef const char *p
+    sink.begin(plan)
+    for data in runs:
+        p = data
+        sink.rows(p, p + len(data))
+    return sink.finish()
+
+
 cdef uint16_t row_fields(RowPlan plan, const char **p, const char *end) except 0xffff:
     # The number of fields at the head of a DataRow body; must be the number described.
     cdef int count

@@ -7,7 +7,6 @@ from fastpg.sinks.base cimport ListSink
 
 cdef class RecordSink(ListSink):
     cdef object record_class
-    cdef bint keep
 
     @staticmethod
     cdef RecordSink make(object record_class)

@@ -21,21 +21,20 @@ cdef class RecordSink(ListSink):
     cdef RecordSink make(object record_class):
         cdef RecordSink self = RecordSink.__new__(RecordSink)
         self.record_class = record_class
-        self.keep = True
         return self
 
     def __init__(self, record_class, *, keep=True):
         self.record_class = Record if record_class is None else record_class
-        self.keep = keep
+        self.drops = not keep
 
     def again(self):
         """A fresh sink of the same kind: for a second try, or for another query."""
         cdef RecordSink fresh = RecordSink.make(self.record_class)
-        fresh.keep = self.keep
+        fresh.drops = self.drops
         return fresh
 
     cdef int rows(self, const char *p, const char *end) except -1:
-        return ListSink.rows(self, p, end) if self.keep else 0
+        return 0 if self.drops else ListSink.rows(self, p, end)
 
     cdef int decode(self, const char *p, const char *end, Py_ssize_t *column) except -1:
         cdef RowPlan plan = self.plan

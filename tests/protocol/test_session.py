@@ -557,26 +557,40 @@ def first_execute(replan: Any = None) -> tuple[Session, Any, Recorder]:
 def test_first_execute() -> None:
     session, operation, waiter = first_execute()
     session.feed(PARSED + m.row_description(*AB) + ANSWER)
-    assert waiter.value == [(1, "x")] and operation.parsed and operation.bound and not operation.stale
+    assert waiter.value == [(1, "x")] and operation.parsed and operation.bound and not operation.misread
 
 
 def test_first_execute_of_other_rows() -> None:
-    def replan(columns: Any) -> RowPlan:
-        return RowPlan(columns, tuple(builtin_handle(column[3]) for column in columns))
-
-    session, operation, waiter = first_execute(replan)
+    session, operation, waiter = first_execute(plan_of)
     answer = m.bind_complete() + m.data_row(b"y") + m.command_complete("SELECT 1") + m.ready()
     session.feed(PARSED + m.row_description(("z", TEXT)) + answer)
     assert waiter.value == [("y",)] and waiter.value[0]["z"] == "y"
     assert operation.statement.plan.names == ("z",)
 
 
-def test_first_execute_of_rows_that_cannot_be_read() -> None:
-    session, operation, waiter = first_execute()
+def plan_of(columns: Any) -> RowPlan:
+    return RowPlan(columns, tuple(builtin_handle(column[3]) for column in columns))
+
+
+@pytest.mark.parametrize("replan", [plan_of, lambda columns: None])
+def test_first_execute_of_rows_that_are_kept(replan: Any) -> None:
+    # Asked for in binary, and money has only a text form; or nothing is known of the type.
+    session, operation, waiter = first_execute(replan)
     session.feed(PARSED + m.row_description(("z", 790)) + ANSWER)
-    with pytest.raises(exceptions.InvalidCachedStatementError):
-        _ = waiter.value
-    assert operation.stale and session.pending == 0
+    assert waiter.value == [] and operation.misread and session.pending == 0
+    assert operation.kept == [m.data_row(i4(1), b"x")] and [column[0] for column in operation.columns] == [b"z"]
+    read = StatementPlan("select", b"s1", (INT4,), (builtin_handle(INT4),), plan_of(operation.columns))
+    assert operation.read(read, [m.data_row(b"$1") + m.data_row(None)]) == [("$1",), (None,)]
+    assert operation.statement is read
+
+
+def test_first_execute_keeps_no_rows_that_nobody_reads() -> None:
+    session = Session()
+    operation = FirstExecute(statement(), (1,), RecordSink(None, keep=False), lambda columns: None, 0, Recorder())
+    session.submit(operation)
+    session.take_output()
+    session.feed(PARSED + m.row_description(("z", 790)) + ANSWER)
+    assert operation.misread and operation.kept == [] and operation.status == b"SELECT 1"
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,4 @@
+# SPDX-License-Identifier: MIT
+from fastpg.codecs.codec import CodecHandle
+
+def raw(format: int) -> CodecHandle: ...
