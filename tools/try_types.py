@@ -67,14 +67,28 @@ async def same(connection: fastpg.Connection, kind: str, value: Any, text: str) 
     return text if equal else None
 
 
-async def try_column(
-    connection: fastpg.Connection, trial: Trial, relation: str, column: str, kind: str, limit: int
-) -> None:
-    """Compare up to `limit` values of a column, or of the whole row when `column` is the relation's alias."""
-    where = f"{relation} {column}"
-    query = f"SELECT {column} AS value, {column}::text AS text FROM {relation} AS _row LIMIT {limit}"
+async def returned(connection: fastpg.Connection, kind: str, texts: dict[Any, Any]) -> bool:
+    """Whether all values come back as their texts; all in one flight, so that which one does not is not known."""
     try:
-        rows = await connection.fetch(query)
+        back = await connection.fetchmany(f"SELECT ($1::{kind})::text", [(value,) for value in texts.values()])
+    except Exception:
+        return False
+    return [row[0] for row in back] == list(texts)
+
+
+async def try_column(
+    connection: fastpg.Connection, trial: Trial, relation: str, column: str, kind: str, limit: int,
+    known: list[tuple[Any, str | None]] | None = None,
+) -> None:  # fmt: skip
+    """Compare up to `limit` values of a column, or of the whole row when `column` is the relation's alias.
+
+    known: its values and their texts, when they have been read.
+    """
+    where = f"{relation} {column}"
+    try:
+        if known is None:
+            query = f"SELECT {column} AS value, {column}::text AS text FROM {relation} AS _row LIMIT {limit}"
+            known = [(row["value"], row["text"]) for row in await connection.fetch(query)]
     except exceptions.PostgresError as error:
         if error.sqlstate in UNREADABLE:
             trial.unreadable.append(f"{where}: {error}")
@@ -90,11 +104,11 @@ async def try_column(
             trial.wrong.append(f"{where} ({kind}): {type(error).__name__}: {error}")
         return
     trial.types.add(kind)
-    trial.values += len(rows)
-    texts: dict[str | None, Any] = {row["text"]: row["value"] for row in rows}
+    trial.values += len(known)
+    texts: dict[str | None, Any] = {text: value for value, text in known}
     if (value := texts.pop(None, None)) is not None:
         trial.wrong.append(f"{where} ({kind}): {value!r} for NULL")
-    if kind in NO_INPUT:
+    if kind in NO_INPUT or await returned(connection, kind, texts):
         return
     for text, value in texts.items():
         if not text and kind in VECTORS:
@@ -116,6 +130,22 @@ async def try_column(
             return
 
 
+async def try_relation(
+    connection: fastpg.Connection, trial: Trial, relation: str, columns: list[fastpg.Record], limit: int
+) -> None:
+    """Compare its columns and its rows: from one read of them, or where that fails, a read for each."""
+    tried = [(f"_row.{column['name']}", column["type"]) for column in columns] + [("_row", relation)]
+    outputs = ", ".join(f"{column}, {column}::text" for column, _ in tried)
+    rows: list[fastpg.Record] | None
+    try:
+        rows = await connection.fetch(f"SELECT {outputs} FROM {relation} AS _row LIMIT {limit}")
+    except Exception:
+        rows = None
+    for number, (column, kind) in enumerate(tried):
+        known = None if rows is None else [(row[2 * number], row[2 * number + 1]) for row in rows]
+        await try_column(connection, trial, relation, column, kind, limit, known)
+
+
 async def try_types(connection: fastpg.Connection, limit: int = 200, schema: str = "%") -> Trial:
     """Try every relation; at most `limit` rows of each. schema: a LIKE pattern over the names."""
     trial = Trial()
@@ -125,10 +155,8 @@ async def try_types(connection: fastpg.Connection, limit: int = 200, schema: str
             continue
         trial.relations += 1
         columns = await connection.fetch(COLUMNS, relation["oid"])
-        for column in columns:
-            await try_column(connection, trial, name, f"_row.{column['name']}", column["type"], limit)
         if columns:
-            await try_column(connection, trial, name, "_row", name, limit)
+            await try_relation(connection, trial, name, columns, limit)
     return trial
 
 
