@@ -19,7 +19,8 @@ from fastpg import types
 
 UTC = datetime.timezone.utc
 DOCUMENT = {"a": [1, 2.5, None, True, "é\U0001f600"], "b": {"c": {}}}
-LIBRARIES = pytest.mark.parametrize("library", [True, "orjson", "msgspec", (json.loads, json.dumps)], ids=str)
+LIBRARIES = pytest.mark.parametrize("library", [True, "orjson", "msgspec", (json.loads, json.dumps)],
+                                    ids=["True", "orjson", "msgspec", "pair"])  # fmt: skip
 
 
 @asynccontextmanager

@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import datetime
 import json
+import re
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -30,6 +31,11 @@ MOOD = TypeCodec(
 )  # fmt: skip
 PAIR = TypeCodec(lambda value: (value.real, value.imag), lambda row: dict(row), format="tuple", schema="declared")
 JSON = TypeCodec(json.dumps, json.loads, schema="pg_catalog")
+
+
+def shown(value: Any) -> str:
+    """A value in the name of a test: without the addresses of functions."""
+    return re.sub(r" at 0x[0-9a-f]+", "", str(value))
 
 
 @pytest_asyncio.fixture
@@ -166,7 +172,7 @@ async def test_hstore_by_its_name(dsn: str, server_with: Any) -> None:
         ("money", TypeCodec(decoder=lambda text: text.strip("$")), "$5.00", "5.00"),
         ("numeric", TypeCodec(decoder=float), 1, 1.0),
     ],
-    ids=str,
+    ids=shown,
 )  # fmt: skip
 async def test_one_function(dsn: str, type: str, codec: TypeCodec, given: Any, expected: Any) -> None:
     codec = TypeCodec(codec.encoder, codec.decoder, codec.format, "pg_catalog")
@@ -214,7 +220,7 @@ async def test_unknown_types_are_named(admin: Any, dsn: str) -> None:
         ({"mood": TypeCodec(codec_name="zzz", schema="declared")}, r"declared\.mood: cannot alias mood to zzz"),
         ({"pair": TypeCodec(codec_name="int4", schema="declared")}, r"declared\.pair: cannot alias non-scalar type"),
     ],
-    ids=str,
+    ids=shown,
 )  # fmt: skip
 async def test_codecs_that_do_not_fit(admin: Any, dsn: str, codecs: Any, text: str) -> None:
     with pytest.raises(exceptions.InterfaceError, match=text):
@@ -235,7 +241,7 @@ async def test_codecs_that_do_not_fit(admin: Any, dsn: str, codecs: Any, text: s
         ([("a", MOOD), ("a", MOOD)], r"two codecs for type declared\.a"),
         (["a"], "a pair of a type name and a TypeCodec is expected"),
     ],
-    ids=str,
+    ids=shown,
 )  # fmt: skip
 async def test_wrong_arguments(codecs: Any, text: str) -> None:
     with pytest.raises(exceptions.ClientConfigurationError, match=text):
@@ -250,7 +256,7 @@ async def test_wrong_arguments(codecs: Any, text: str) -> None:
         ({"encoder": "x"}, "encoder is no function: 'x'"),
         ({"decoder": str, "format": "json"}, "format is expected to be 'text', 'binary' or 'tuple', got 'json'"),
     ],
-    ids=str,
+    ids=shown,
 )  # fmt: skip
 def test_wrong_type_codecs(arguments: Any, text: str) -> None:
     with pytest.raises(exceptions.ClientConfigurationError, match=text):
