@@ -544,9 +544,13 @@ PARSED = m.parse_complete() + m.parameter_description(INT4)
 ANSWER = m.bind_complete() + m.data_row(i4(1), b"x") + m.command_complete("SELECT 1") + m.ready()
 
 
-def first_execute(replan: Any = None) -> tuple[Session, Any, Recorder]:
+def plan_of(columns: Any) -> RowPlan:
+    return RowPlan(columns, tuple(builtin_handle(column[3]) for column in columns))
+
+
+def first_execute(replan: Any = plan_of) -> tuple[Session, Any, Recorder]:
     session, waiter = Session(), Recorder()
-    operation = FirstExecute(statement(), (1,), RecordSink(None), replan or (lambda columns: None), 0, waiter)
+    operation = FirstExecute(statement(), (1,), RecordSink(None), replan, 0, waiter)
     session.submit(operation)
     sent = split_messages(session.take_output() or b"")
     assert [tag for tag, _ in sent] == ["P", "D", "B", "E", "S"]
@@ -566,10 +570,6 @@ def test_first_execute_of_other_rows() -> None:
     session.feed(PARSED + m.row_description(("z", TEXT)) + answer)
     assert waiter.value == [("y",)] and waiter.value[0]["z"] == "y"
     assert operation.statement.plan.names == ("z",)
-
-
-def plan_of(columns: Any) -> RowPlan:
-    return RowPlan(columns, tuple(builtin_handle(column[3]) for column in columns))
 
 
 @pytest.mark.parametrize("replan", [plan_of, lambda columns: None])

@@ -34,7 +34,7 @@ from tests import messages as m
 
 #: How an operation may fail, whatever the server does.
 FAILURES = (ProtocolError, InterfaceError, PostgresError, UnrepresentableValueError)
-INT4, TEXT = 23, 25
+INT4, TEXT, MONEY = 23, 25, 790
 COLUMNS = (("a", INT4), ("b", TEXT))
 outcomes: Counter[str] = Counter()
 
@@ -58,6 +58,11 @@ def plan_of(columns: tuple[Any, ...]) -> RowPlan:
     """A plan for whatever columns the server describes."""
     lookup = Registry().lookup_or_text
     return RowPlan(columns, tuple(lookup(column[3]) for column in columns))
+
+
+def plan_in_text(columns: tuple[Any, ...]) -> RowPlan:
+    """One whose rows are to come in text form, and so not as those of a guess do."""
+    return RowPlan(columns, (Registry().lookup_or_text(MONEY),) * len(columns))
 
 
 SELECT, INSERT, FLAWED = statement(), statement(()), statement((("a", 1082), ("b", 1114)))
@@ -132,7 +137,7 @@ class Step:
     def first(self) -> tuple[Any, list[bytes]]:
         self.expected = [(tag, str(tag)) for tag in self.tags]
         described = [m.parse_complete(), m.parameter_description(INT4), m.row_description(*COLUMNS)]
-        replan = self.dice.choice((plan_of, lambda columns: None))
+        replan = self.dice.choice((plan_of, plan_in_text, lambda columns: None))
         operation = FirstExecute(SELECT, (7,), RecordSink(None), replan, 0, self.waiter)
         return operation, [*described, m.bind_complete(), *self.rows(), self.done()]
 
