@@ -99,34 +99,6 @@ cdef class Handshake:
     backend_pid, secret_key (None when the server gave none), parameters, tx_status, protocol_version, notices.
     Bytes after ReadyForQuery stay in `leftover`.
     """
-    cdef readonly bint asked            # whether the server has said anything about authentication
-    cdef readonly bint authenticated
-    cdef readonly bint done
-    cdef readonly int backend_pid
-    cdef readonly bytes secret_key
-    cdef readonly dict parameters
-    cdef readonly int tx_status
-    cdef readonly int protocol_version
-    cdef readonly list notices
-    cdef readonly object _scram         # ScramClient
-    cdef object params
-    cdef object security
-    cdef object password               # str or None
-    cdef bint tls
-    cdef bint local
-    cdef bint negotiated
-    cdef bint bound
-    cdef bytes end_point
-    cdef object nonce
-    cdef bytes buffer
-    cdef Py_ssize_t total               # bytes of the messages that have been read
-    cdef Py_ssize_t allowed             # bytes of all messages that may come
-    cdef object gss                     # makes the security context: for SSPI when its argument is true
-    cdef object context
-    cdef object token
-    cdef bytes held                     # to be sent before the result of a Deferred
-    cdef str step
-    cdef str completed
 
     def __init__(self, params, password, *, tls=False, local=False, end_point=None, nonce=None, gss=None):
         self.params = params
@@ -186,7 +158,7 @@ cdef class Handshake:
 
     # ----------------------------------------------------------------- framing
 
-    def receive(self, bytes data not None):
+    cpdef object receive(self, bytes data):
         """Take bytes; what is to be sent in answer, work to be done first, or None."""
         self.buffer = self.buffer + data if self.buffer else data
         if self.done:
