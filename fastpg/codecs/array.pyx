@@ -4,7 +4,7 @@
 # wire, codec, user, number_array, types.
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Iterable, Mapping, Sized
 
 from libc.stdint cimport int32_t, uint32_t
 
@@ -18,7 +18,7 @@ from fastpg.wire cimport Out, load_i32, load_u32, out_begin_value, out_end_value
 
 from fastpg.codecs._unknown import UnknownTypeError
 from fastpg.exceptions import UnsupportedClientFeatureError
-from fastpg.types import Array, Range
+from fastpg.types import Array, BitString, Range
 
 cdef enum:
     MAX_DIMENSIONS = 6          # the server's MAXDIM
@@ -123,9 +123,9 @@ cdef object decode_dimension(const Codec *self, const Codec *element, const int3
 cdef bint is_array(object value) except -1:
     if isinstance(value, (list, tuple)):
         return True
-    if isinstance(value, (str, bytes, bytearray, memoryview, Mapping)):
+    if isinstance(value, (str, bytes, bytearray, memoryview, Mapping, BitString)):
         return False
-    return isinstance(value, Collection)
+    return isinstance(value, Sized) and isinstance(value, Iterable)
 
 
 cdef bint is_subarray(const Codec *element, object value) except -1:
@@ -149,7 +149,7 @@ cdef int require_array(object value) except -1:
 
 
 cdef list shape_of(const Codec *element, object value):
-    # The lengths along the first elements; the writers check that all others agree.
+    # The lengths along the first elements; the writers check that all others agree, require_shape() where none write.
     cdef list dims = []
     while True:
         dims.append(len(value))
@@ -162,6 +162,18 @@ cdef list shape_of(const Codec *element, object value):
         if first is None or not is_subarray(element, first):
             return dims
         value = first
+
+
+cdef int require_shape(const Codec *element, object value, list dims, Py_ssize_t depth) except -1:
+    # An array whose first elements are empty is the empty array only if all the others are as empty.
+    if len(value) != <Py_ssize_t>dims[depth]:
+        raise ValueError("non-homogeneous array")
+    if depth + 1 < len(dims):
+        for item in value:
+            if item is None or not is_subarray(element, item):
+                raise ValueError("non-homogeneous array")
+            require_shape(element, item, dims, depth + 1)
+    return 0
 
 
 cdef tuple bounds_of(object value, list dims):
@@ -187,6 +199,7 @@ cdef int array_encode(const Codec *self, Out *out, object value) except -1:
     dims = shape_of(self.element, value)
     at = out_begin_value(out)
     if 0 in dims:
+        require_shape(self.element, value, dims, 0)
         dims = [0] if self.flags & CODEC_ZERO_BASED else []
     out_i32(out, <int32_t>len(dims))
     out_i32(out, 1 if dims and has_null(self.element, value, len(dims)) else 0)
@@ -395,7 +408,11 @@ cdef int text_array_encode(const Codec *self, Out *out, object value) except -1:
     cdef const char *p
     require_array(value)
     dims = shape_of(self.element, value)
-    text = b"{}" if 0 in dims else text_of(self, value, dims, 0)
+    if 0 in dims:
+        require_shape(self.element, value, dims, 0)
+        text = b"{}"
+    else:
+        text = text_of(self, value, dims, 0)
     bounds = bounds_of(value, dims) if text != b"{}" else None
     if bounds is not None:
         text = b"".join([b"[%d:%d]" % (low, low + size - 1) for low, size in zip(bounds, dims)]) + b"=" + text

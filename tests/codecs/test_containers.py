@@ -70,6 +70,10 @@ def test_text_form_as_the_server_writes_it() -> None:
         ([[1, 2], [3]], ValueError, "non-homogeneous array"),
         ([[1], 2], ValueError, "non-homogeneous array"),
         ([1, [2]], ValueError, "non-homogeneous array"),
+        ([[], [1]], ValueError, "non-homogeneous array"),
+        ([[], 1], ValueError, "non-homogeneous array"),
+        ([[[]], [[1]]], ValueError, "non-homogeneous array"),
+        ([[[], []], [[]]], ValueError, "non-homogeneous array"),
         ([[[[[[[1]]]]]]], ValueError, "number of array dimensions (7) exceed the maximum expected (6)"),
     ],
 )
@@ -77,6 +81,12 @@ def test_array_errors(value: Any, error: type[Exception], text: str) -> None:
     with pytest.raises(error) as caught:
         encode(INT4_ARRAY, value)
     assert text in str(caught.value)
+
+
+@pytest.mark.parametrize("value", [[[], ["$1"]], [[], [None]], [[], "$1"], [[], None], [[[]], [["$1"]]]])
+def test_no_element_of_an_array_as_text_is_dropped(value: list[Any]) -> None:
+    with pytest.raises(ValueError, match="non-homogeneous array"):
+        encode(MONEY_ARRAY, value)
 
 
 def test_every_truncation_of_containers_is_refused() -> None:

@@ -8,6 +8,7 @@ import collections
 import datetime as dt
 import ipaddress
 import uuid
+from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
 
@@ -122,6 +123,19 @@ class Delta:
         return "Delta()"
 
 
+class Sized:
+    """Has a length and elements, and nothing else that a sequence has."""
+
+    def __len__(self) -> int:
+        return 2
+
+    def __iter__(self) -> Iterator[int]:
+        return iter((1, 2))
+
+    def __repr__(self) -> str:
+        return "Sized()"
+
+
 class Text(str):
     """A str that is none exactly."""
 
@@ -142,7 +156,8 @@ PLAIN: list[Any] = [
     "2024-01-01", "1.2.3.4", "1.2.3.0/24", "1.2.3.4/24", "::1", "fe80::/10", 16909060,
     ipaddress.ip_address("1.2.3.4"), ipaddress.ip_network("10.0.0.0/30"), ipaddress.ip_interface("10.1.2.3/30"),
     ipaddress.ip_address("::1"), ipaddress.ip_network("2001:db8::/126"),
-    [], [1, 2], [1, None], [None], ["a", "b"], [[1, 2], [3, 4]], [[1], [2, 3]], [[]], [1, [2]], [[[[[[[1]]]]]]],
+    [], [1, 2], [1, None], [None], ["a", "b"], [[1, 2], [3, 4]], [[1], [2, 3]], [[]], [1, [2]], [[], [1]],
+    [[], [None]], [[], 1], [[], ()], [[[[[[[1]]]]]]], Sized(),
     (), (1,), (1, 2), (1, 2, 3), (1, 2, (3, 4)), ("a", 1), (1, "x"), ((1, 2), (3, 4)), [(1, 2), (3, 4)], ((1, 2), 3),
     ((0.5, 1), (2, 3)), [(1, "x"), None], ((1, "x"), [(2, "y")], 5),
     {}, {"a": 1}, {"a": 1, "b": "x"}, {"a": 1, "zz": 2}, {"p": {"a": 1}}, {5}, frozenset([3]), range(3),

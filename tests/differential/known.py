@@ -121,7 +121,7 @@ def _lenient(type_: str, argument: Any, theirs: Outcome, ours: Outcome) -> bool:
         return "an integer is required" in _reason(theirs) and not ours.error
     if type_ == "money[]":
         return theirs.error == "InvalidTextRepresentationError" and argument == [[]]
-    unbounded = type_.endswith("range") and argument == [None]
+    unbounded = type_.endswith("range") and argument in ([None], [[], [None]])
     return theirs.error == "DataError" and (unbounded or _reason(theirs).startswith("Expected str, got "))
 
 
