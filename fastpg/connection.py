@@ -244,7 +244,9 @@ class Connection(
             return await self._execute(  # type: ignore[no-any-return]
                 query, args, 0, timeout, **row_options(record_class, row_factory)
             )
-        rows = record_class or self._rows if row_factory is None else self._rows_of(record_class, row_factory)
+        rows = self._rows
+        if record_class is not None or row_factory is not None:
+            rows = self._rows_of(record_class, row_factory)
         waiter = call.rows(self._client, query, args, rows, 0, timeout)
         if waiter is not None:
             try:
@@ -291,7 +293,9 @@ class Connection(
         if self._hooked:
             found = await self._execute(query, args, 1, timeout, **row_options(record_class, row_factory))
             return found[0] if found else None
-        rows = record_class or self._rows if row_factory is None else self._rows_of(record_class, row_factory)
+        rows = self._rows
+        if record_class is not None or row_factory is not None:
+            rows = self._rows_of(record_class, row_factory)
         waiter = call.rows(self._client, query, args, rows, 1, timeout)
         if waiter is not None:
             try:
@@ -597,6 +601,8 @@ class Connection(
 
     def _rows_of(self, record_class: type | None, row_factory: Any) -> type | ListSink:
         """What new_sink() takes for the rows of a call; when that does not say, it is the connection's own."""
+        if record_class is not None:
+            check_record_class(record_class)
         if row_factory is None:
             return record_class or self._rows
         check_exclusive(record_class, row_factory)

@@ -36,7 +36,7 @@ from fastpg._row_factory import check_exclusive, row_sink
 from fastpg._sharing import SharingDispatcher
 from fastpg._startup import Deadline
 from fastpg._typing import RecordT, RowFactory, RowT, T
-from fastpg.protocol.record import Record
+from fastpg.protocol.record import Record, check_record_class
 from fastpg.types import CommandStatus
 
 logger = logging.getLogger(__name__)
@@ -953,6 +953,8 @@ class Pool(PoolCalls[RowT], Generic[RowT]):
 
     def _rows_of(self, record_class: type | None, row_factory: Any) -> Any:
         """What the rows of a call are made of; None: of what those of the connection are."""
+        if record_class is not None:
+            check_record_class(record_class)
         if row_factory is None:
             return record_class
         check_exclusive(record_class, row_factory)

@@ -191,6 +191,43 @@ async def test_cursor(dsn: str) -> None:
     await compare(dsn, scenario)
 
 
+@covers("Connection: fetch", "Connection: prepare", "Connection: cursor", "Record: record_class")
+async def test_record_class_of_a_call(dsn: str) -> None:
+    """It is looked at by every call that takes one, of a connection, a statement and a pool."""
+
+    async def scenario(diary: Diary) -> None:
+        class Made(diary.driver.Record):  # type: ignore[misc, name-defined]
+            def __new__(cls) -> Any:
+                raise AssertionError("never called")
+
+        class Begun(diary.driver.Record):  # type: ignore[misc, name-defined]
+            def __init__(self) -> None:
+                raise AssertionError("never called")
+
+        pool = await diary.driver.create_pool(diary.dsn, min_size=1, max_size=1)
+        async with diary.connected() as con:
+            for cls in (Made, Begun, int, tuple, "Record", 0, "", diary.driver.Record):
+                await calls(diary, con, cls)
+                await calls(diary, pool, cls)
+                await statements(diary, con, cls)
+        await pool.close()
+
+    async def calls(diary: Diary, caller: Any, cls: Any) -> None:
+        query = "SELECT $1::int AS a"
+        await diary.attempt("fetch", lambda: caller.fetch(query, 1, record_class=cls))
+        await diary.attempt("fetchrow", lambda: caller.fetchrow(query, 1, record_class=cls))
+        await diary.attempt("fetchmany", lambda: caller.fetchmany(query, [(1,)], record_class=cls))
+
+    async def statements(diary: Diary, con: Any, cls: Any) -> None:
+        statement = await diary.attempt("prepare", lambda: con.prepare("SELECT 1 AS a", record_class=cls))
+        if statement is not None:
+            await diary.attempt("its rows", statement.fetch)
+        async with con.transaction():
+            await diary.attempt("cursor", lambda: con.cursor("SELECT 1 AS a", record_class=cls))
+
+    await compare(dsn, scenario)
+
+
 @covers("Connection: prepare", "cache: names")
 async def test_prepare(dsn: str) -> None:
     async def scenario(diary: Diary) -> None:
