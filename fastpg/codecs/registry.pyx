@@ -308,7 +308,11 @@ cdef class Registry:
             encoding = self.encoding or "utf-8"
             return user_codec(oid, spec[1], partial(hstore_to_binary, encoding=encoding),
                               partial(hstore_from_binary, encoding=encoding), "binary", None, None)
-        return builtin_codec(oid, spec[1], self.find(spec[2], depth + 1))
+        # The user's functions for the other type count, an alias of it does not: it may lead back here.
+        target = self.custom.get(spec[2])
+        if target is not None and target[0] == "python":
+            return builtin_codec(oid, spec[1], self.find(spec[2], depth + 1))
+        return builtin_codec(oid, spec[1], self.uncustomized(spec[2], depth + 1))
 
     # ----------------------------------------------------------------- knowledge
 

@@ -296,6 +296,25 @@ async def test_type_codecs(dsn: str) -> None:
     await compare(dsn, scenario)
 
 
+@covers("Connection: reset_type_codec and set_builtin_type_codec")
+async def test_aliases_of_types_with_a_codec(dsn: str) -> None:
+    """An alias has the functions that were set for the other type, and an alias of its own name is no circle."""
+
+    async def scenario(diary: Diary) -> None:
+        async with diary.connected() as con:
+            for one, other in (("int4", "int4"), ("int4", "oid"), ("oid", "int4")):
+                await con.set_builtin_type_codec(one, schema="pg_catalog", codec_name=other)
+                await diary.attempt(f"{one} as {other}", lambda: con.fetchrow(
+                    "SELECT 5::int4 AS a, '{6,7}'::int4[] AS b, $1::int4 AS c, 8::oid AS d, $2::oid[] AS e", 9, [1]
+                ))  # fmt: skip
+            await con.set_type_codec("text", schema="pg_catalog", encoder=lambda _: "b", decoder="decoded {}".format)
+            await con.set_builtin_type_codec("name", schema="pg_catalog", codec_name="text")
+            await diary.attempt("as text", lambda: con.fetchrow("SELECT 'a'::name AS a, '{a}'::name[] AS b"))
+            await diary.attempt("as text", lambda: con.fetchval("SELECT $1::name", 5))
+
+    await compare(dsn, scenario)
+
+
 @covers("Connection: private names", "tools: other internals", "tools: GINO")
 async def test_private_names(dsn: str) -> None:
     names = """_protocol _transport _loop _addr _params _config _top_xact _stmt_cache _stmts_to_close _pool_release_ctr
