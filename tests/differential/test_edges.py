@@ -50,6 +50,38 @@ async def test_truncated_numbers(dsn: str) -> None:
     close(theirs, ours, strict)
 
 
+@differs("Numbers beyond numeric")
+async def test_numbers_beyond_numeric(dsn: str) -> None:
+    theirs, ours = await connections(dsn)
+    value = Decimal("1E+200000")
+    assert await theirs.fetchval("SELECT $1::numeric", value) == 0
+    with pytest.raises(exceptions.DataError, match="exponent is too large"):
+        await ours.fetchval("SELECT $1::numeric", value)
+    close(theirs, ours)
+
+
+@differs("Status of executemany()")
+async def test_status_of_executemany(dsn: str) -> None:
+    statuses = []
+    for con in await connections(dsn):
+        await con.execute("CREATE TEMP TABLE t (a int)")
+        statement = await con.prepare("INSERT INTO t SELECT generate_series(1, $1::int)")
+        await statement.executemany([(1,), (3,)])
+        statuses.append(statement.get_statusmsg())
+        close(con)
+    assert statuses == [None, "INSERT 0 3"]
+
+
+@differs("Bytes in steps")
+async def test_bytes_in_steps(dsn: str) -> None:
+    theirs, ours = await connections(dsn)
+    value = memoryview(b"abcd")[::2]
+    with pytest.raises(asyncpg.DataError, match="not C-contiguous"):
+        await theirs.fetchval("SELECT $1::bytea", value)
+    assert await ours.fetchval("SELECT $1::bytea", value) == b"ac"
+    close(theirs, ours)
+
+
 @covers("arguments: executemany", "arguments: number", "arguments: NUL")
 async def test_errors_in_arguments(dsn: str) -> None:
     async def scenario(diary: Diary) -> None:
