@@ -447,10 +447,14 @@ def final_error(params: ConnectParams, errors: list[tuple[Target, BaseException]
             return named
         return last
     tried = "; ".join(f"{place(target)}: {type(error).__name__}: {error}" for target, error in errors)
-    kind = type(last) if len({type(error) for _, error in errors}) == 1 else OSError
-    if not issubclass(kind, (OSError, asyncio.TimeoutError, exceptions.ConnectionDoesNotExistError)):
-        kind = OSError
-    combined = kind(f"could not connect to any host: {tried}")
+    # Of the class of the last one, as when there is but one host. What has more to say than a text stays as it is.
+    kind = type(last)
+    if kind.__module__ not in ("builtins", "socket") and kind not in (
+        asyncio.TimeoutError, exceptions.ConnectionDoesNotExistError,
+    ):  # fmt: skip
+        return last
+    number = getattr(last, "errno", None)
+    combined = kind(*([number] if number else []), f"could not connect to any host: {tried}")
     combined.__cause__ = last
     return combined
 

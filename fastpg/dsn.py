@@ -141,7 +141,7 @@ class _Resolver:
         _check_text("dsn", dsn)
         for name, value in keywords.items():
             if name not in PARAMETERS and name not in EXTRA_KEYWORDS:
-                raise TypeError(f"unexpected keyword argument {name!r}")
+                raise TypeError(f"connect() got an unexpected keyword argument {name!r}")
             _check_text(name, value)
         if dsn is not None and not isinstance(dsn, str):
             raise ClientConfigurationError(f"dsn is expected to be a str, got {type(dsn).__name__}")

@@ -346,6 +346,36 @@ async def test_several_hosts(server: AnyServer) -> None:
     await compare(server.dsn, scenario)
 
 
+@covers("connect(): several hosts")
+@differs("Texts of several hosts")
+async def test_no_host_of_several(server: AnyServer, clean: Path) -> None:
+    """The exception is of the class of the last host's, with its errno; ours names all hosts that were tried."""
+    refused, absent = (server.host, 1), (str(clean), 1)
+    texts: list[list[str]] = []
+
+    async def scenario(diary: Diary) -> None:
+        texts.append([])
+        with FakeServer(*[[packet(), error_response("57P03"), FIN]] * 2) as starting:
+            for last in (refused, absent, (starting.host, starting.port)):
+                for first in (refused, absent):
+                    hosts, ports = zip(first, last, strict=True)
+                    try:
+                        await diary.driver.connect(
+                            host=list(hosts), port=list(ports), user="u", database="d", ssl=False
+                        )
+                    except Exception as error:
+                        of = getattr(error, "errno", None), getattr(error, "sqlstate", None)
+                        diary.note("raised", type(error).__name__, *of)
+                        texts[-1].append(str(error))
+
+    await compare(server.dsn, scenario)
+    theirs, ours = texts
+    assert not any("any host" in text for text in theirs)
+    for text in ours[:4]:
+        assert text.count("could not connect to any host: ") == text.count(";") == 1
+    assert ours[4:] == theirs[4:]
+
+
 @covers("connect(): several hosts", "connect(): target_session_attrs")
 @pytest.mark.parametrize("code", ["57P03", "53300", "3D000"])
 async def test_which_errors_try_the_next_host(server: AnyServer, code: str) -> None:
@@ -642,6 +672,17 @@ async def test_timeout(dsn: str) -> None:
                     diary.note(timeout, "raised TimeoutError", isinstance(error, OSError))
 
     await compare(dsn, scenario)
+
+
+@differs("Texts of timeouts")
+async def test_text_of_a_timeout(dsn: str) -> None:
+    async def scenario(diary: Diary) -> None:
+        with FakeServer([STALL]) as fake, pytest.raises(asyncio.TimeoutError) as caught:
+            await diary.driver.connect(fake.dsn, ssl=False, timeout=0.2)
+        diary.entries.append(str(caught.value).replace(str(fake.port), "PORT"))
+
+    theirs, ours = await both(dsn, scenario)
+    assert theirs.entries == [""] and ours.entries == ["timeout while authenticating with 127.0.0.1:PORT"]
 
 
 @covers("connect(): ssl")
