@@ -84,7 +84,10 @@ class ListenerMixin:
 
         A callback that is not registered is no error, nor is a closed connection.
         """
-        if self.is_closed() or not self._forget(channel, callback):
+        if self.is_closed() or channel not in self._channels:
+            return
+        check_callback(callback)
+        if not self._forget(channel, callback):
             return
         if channel not in self._channels:
             await self.execute(f"UNLISTEN {quote_channel(channel)}")
@@ -133,7 +136,8 @@ class ListenerMixin:
         self._log_listeners.setdefault(callback, Callback(callback))
 
     def remove_log_listener(self, callback: Callable[..., Any]) -> None:
-        """Call the callback no more; one that is not registered is no error."""
+        """Call the callback no more; one that is not registered is no error, what is not callable is."""
+        check_callback(callback)
         found = self._log_listeners.pop(callback, None)
         if found is not None:
             found.cancel()
@@ -170,7 +174,8 @@ class ListenerMixin:
             self._end_listeners()
 
     def remove_termination_listener(self, callback: Callable[..., Any]) -> None:
-        """Call the callback no more; one that is not registered is no error."""
+        """Call the callback no more; one that is not registered is no error, what is not callable is."""
+        check_callback(callback)
         found = self._termination_listeners.pop(callback, None)
         if found is not None:
             found.cancel()

@@ -59,7 +59,8 @@ class QueryLogMixin:
         self._query_loggers.setdefault(callback, Callback(callback))
 
     def remove_query_logger(self, callback: Callable[..., Any]) -> None:
-        """Call the callback no more; one that is not registered is no error."""
+        """Call the callback no more; one that is not registered is no error, what is not callable is."""
+        check_callback(callback)
         # What has been logged so far it still gets.
         self._query_loggers.pop(callback, None)
 

@@ -60,6 +60,13 @@ async def test_numbers_beyond_numeric(dsn: str) -> None:
     close(theirs, ours)
 
 
+@differs("Numbers as bits")
+def test_numbers_as_bits() -> None:
+    assert asyncpg.BitString.from_int(-20, 5, signed=True).to_int(signed=True) == 12
+    with pytest.raises(OverflowError):
+        fastpg.BitString.from_int(-20, 5, signed=True)
+
+
 @differs("Status of executemany()")
 async def test_status_of_executemany(dsn: str) -> None:
     statuses = []

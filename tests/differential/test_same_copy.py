@@ -11,6 +11,41 @@ from tests.contract import covers, differs
 from tests.sidebyside import Diary, both, compare
 
 
+@differs("Queries of copy_from_query()")
+async def test_queries_of_copy_from_query(dsn: str) -> None:
+    queries = [("SELECT '$1', $1::int", 4), ("SELECT 1;",), ("SELECT 1 -- all",)]
+    found: list[list[Any]] = []
+
+    async def scenario(diary: Diary) -> None:
+        found.append([])
+        async with diary.connected() as con:
+            for query in queries:
+                output = io.BytesIO()
+                try:
+                    await con.copy_from_query(*query, output=output)
+                except diary.driver.PostgresSyntaxError:
+                    found[-1].append(None)
+                else:
+                    found[-1].append(output.getvalue())
+
+    await both(dsn, scenario)
+    assert found == [[None] * 3, [b"$1\t4\n", b"1\n", b"1\n"]]
+
+
+@differs("A str for columns")
+async def test_a_str_for_columns(dsn: str) -> None:
+    async def scenario(diary: Diary) -> None:
+        async with diary.connected() as con:
+            await con.execute("CREATE TEMP TABLE t (a int, b int); INSERT INTO t VALUES (1, 2)")
+            try:
+                diary.note(await con.copy_from_table("t", columns="ab", output=io.BytesIO()))
+            except TypeError as error:
+                diary.note(error)
+
+    theirs, ours = await both(dsn, scenario)
+    assert theirs.entries == ["COPY 1"] and ours.entries == ["columns is expected to be an iterable of str, not str"]
+
+
 @covers("Connection: copy_from_table", "Connection: copy_from_query")
 async def test_copy_out(dsn: str, tmp_path: Any) -> None:
     async def scenario(diary: Diary) -> None:

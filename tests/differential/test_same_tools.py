@@ -200,6 +200,43 @@ async def test_listening(dsn: str) -> None:
     await compare(dsn, scenario)
 
 
+@covers("Connection: listeners", "Connection: log listeners", "Connection: termination listeners")
+async def test_removing_what_is_no_callback(dsn: str) -> None:
+    async def scenario(diary: Diary) -> None:
+        async with diary.connected() as con:
+            for value in (5, None, "x", print):
+                await diary.attempt("unknown channel", lambda value=value: con.remove_listener("c", value))
+                diary.try_now("log", lambda value=value: con.remove_log_listener(value))
+                diary.try_now("termination", lambda value=value: con.remove_termination_listener(value))
+                diary.try_now("query", lambda value=value: con.remove_query_logger(value))
+            await con.add_listener("c", print)
+            await diary.attempt("known channel", lambda: con.remove_listener("c", 5))
+        await diary.attempt("closed", lambda: con.remove_listener("c", 5))
+
+    await compare(dsn, scenario)
+
+
+@differs("Names of channels")
+async def test_names_of_channels(dsn: str) -> None:
+    """The server cuts a long name off, and notifies by what is left of it."""
+
+    async def scenario(diary: Diary) -> None:
+        heard: list[Any] = []
+        async with diary.connected() as con:
+            try:
+                await con.add_listener("x" * 64, lambda *args: heard.append(args))
+            except diary.driver.InterfaceError as error:
+                diary.note(error)
+                return
+            await con.execute("SELECT pg_notify(repeat('x', 63), 'payload')")
+            await diary.turns()
+            diary.note(heard)
+
+    theirs, ours = await both(dsn, scenario)
+    assert theirs.entries == ["[]"]
+    assert ours.entries[0].startswith("channel is 64 bytes long")
+
+
 @covers("Connection: termination listeners")
 async def test_termination_listeners(dsn: str) -> None:
     async def scenario(diary: Diary) -> None:
