@@ -449,7 +449,9 @@ def final_error(params: ConnectParams, errors: list[tuple[Target, BaseException]
     tried = "; ".join(f"{place(target)}: {type(error).__name__}: {error}" for target, error in errors)
     # Of the class of the last one, as when there is but one host. What has more to say than a text stays as it is.
     kind = type(last)
-    if kind.__module__ not in ("builtins", "socket") and kind not in (
+    if kind is exceptions.ConnectionDoesNotExistError and len({type(error) for _, error in errors}) > 1:
+        kind = OSError
+    elif kind.__module__ not in ("builtins", "socket") and kind not in (
         asyncio.TimeoutError, exceptions.ConnectionDoesNotExistError,
     ):  # fmt: skip
         return last

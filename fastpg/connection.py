@@ -1128,7 +1128,14 @@ class Connection(
             self._client.post(SimpleQuery(before), True)
             self._client.queries_count -= 1  # of the two one counts
         if query:
+            await self._execute_plainly(query, timeout)
+
+    async def _execute_plainly(self, query: str, timeout: float | None) -> None:
+        """execute(), without a keyword when it is a subclass's own: that need not take any."""
+        if type(self).execute is ORIGINAL_EXECUTE:
             await self.execute(query, timeout=timeout)
+        else:
+            await asyncio.wait_for(self.execute(query), timeout)
 
     async def _reset(self, *, timeout: float | None = None) -> None:
         """End the transaction; the part of reset() that also runs before a pool's own reset callback."""
@@ -1145,7 +1152,7 @@ class Connection(
         session = self._client.session
         session.withdraw(session.opening)
         if self.is_in_transaction():
-            await self.execute("ROLLBACK", timeout=timeout)
+            await self._execute_plainly("ROLLBACK", timeout)
 
     # ------------------------------------------------------------------ closing
 
@@ -1215,6 +1222,7 @@ def _is_unwritable(first: FirstExecute, error: Exception) -> bool:
 
 
 ORIGINAL_RESET_QUERY = Connection.get_reset_query
+ORIGINAL_EXECUTE = Connection.execute
 watch_methods(Connection, "execute", "fetch", "fetchrow", "fetchval")
 ORIGINAL_EXECUTE = Connection.execute
 

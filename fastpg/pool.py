@@ -238,7 +238,7 @@ class PoolConnectionHolder(Holder):
             elif pool._reset is None:
                 await con._reset(timeout=timeout)
                 if query := con._before_reset() + con.get_reset_query():
-                    await con.execute(query, timeout=timeout)
+                    await con._execute_plainly(query, timeout)
             else:
                 await con._reset(timeout=timeout)
                 await pool._reset(con)
@@ -973,6 +973,9 @@ class Pool(PoolCalls[RowT], Generic[RowT]):
         return await self._call_with(await self._borrow_from(holder, None), method, *args, **kwargs)
 
     async def _call(self, method: str, *args: Any, **kwargs: Any) -> Any:
+        if type(self).acquire is not OWN_METHODS["acquire"]:
+            async with self.acquire() as borrowed:
+                return await getattr(borrowed, method)(*args, **kwargs)
         return await self._call_with(await self._acquire(self._acquire_timeout), method, *args, **kwargs)
 
     async def _call_with(self, proxy: PoolConnectionProxy, method: str, *args: Any, **kwargs: Any) -> Any:
@@ -980,9 +983,15 @@ class Pool(PoolCalls[RowT], Generic[RowT]):
             return await getattr(proxy._con, method)(*args, **kwargs)
         finally:
             if proxy._holder._proxy is proxy:
-                task = self._give_back(proxy, None)
-                if task is not None:
-                    await asyncio.shield(task)
+                await self._end_borrowing(proxy)
+
+    async def _end_borrowing(self, proxy: PoolConnectionProxy) -> None:
+        if type(self).release is not OWN_METHODS["release"]:
+            await self.release(proxy)
+            return
+        task = self._give_back(proxy, None)
+        if task is not None:
+            await asyncio.shield(task)
 
 
 OWN_METHODS = {
@@ -1015,9 +1024,7 @@ class PoolAcquireContext(Generic[RowT]):
         con: PoolConnectionProxy[Any] | None = self.connection
         self.connection = None
         if con is not None and con._holder._proxy is con:
-            task = self.pool._give_back(con, None)
-            if task is not None:
-                await asyncio.shield(task)
+            await self.pool._end_borrowing(con)
 
     def __await__(self) -> Generator[Any, None, PoolConnectionProxy[RowT]]:
         self.done = True

@@ -10,6 +10,11 @@ from typing import Any
 from tests.contract import covers, differs
 from tests.sidebyside import Diary, both, compare
 
+GIVEN: dict[str, Any] = {
+    "min_size": 1, "max_size": 1, "max_queries": 50_000, "max_inactive_connection_lifetime": 0.0, "setup": None,
+    "init": None,
+}  # fmt: skip
+
 
 @covers("Pool: create_pool", "Pool: errors")
 async def test_bad_options(dsn: str) -> None:
@@ -428,6 +433,68 @@ async def test_lost_connections(dsn: str) -> None:
                 await other.execute(f"SELECT pg_terminate_backend({pid})")
             await diary.turns(0.2)
             diary.note("another one", await pool.fetchval("SELECT pg_backend_pid()") != pid, pool.get_size())
+
+    await compare(dsn, scenario)
+
+
+@covers("Pool: acquire", "Pool: release", "Pool: queries")
+async def test_own_acquire_and_release(dsn: str) -> None:
+    """All that borrows a connection, and gives it back, goes through the methods of a subclass."""
+
+    async def scenario(diary: Diary) -> None:
+        class Own(diary.driver.Pool):  # type: ignore[misc, name-defined]
+            def acquire(self, *, timeout: float | None = None) -> Any:
+                diary.note("acquire", timeout)
+                return super().acquire(timeout=timeout)
+
+        class Ending(diary.driver.Pool):  # type: ignore[misc, name-defined]
+            async def release(self, connection: Any, *, timeout: float | None = None) -> None:
+                diary.note("release", type(connection).__name__, timeout)
+                await super().release(connection, timeout=timeout)
+
+        class Both(Own, Ending):
+            pass
+
+        for cls in (Own, Ending, Both):
+            diary.note(cls.__name__)
+            async with cls(diary.dsn, **GIVEN, loop=None, connection_class=diary.driver.Connection,
+                           record_class=diary.driver.Record) as pool:  # fmt: skip
+                diary.value("fetch", await pool.fetch("SELECT $1::int AS a", 1))
+                diary.value("fetchrow", await pool.fetchrow("SELECT $1::int AS a", 1))
+                diary.value("fetchval", await pool.fetchval("SELECT $1::int AS a", 1))
+                diary.value("execute", await pool.execute("SELECT 1"))
+                diary.value("fetchmany", await pool.fetchmany("SELECT $1::int AS a", [(1,)]))
+                await diary.attempt("error", lambda pool=pool: pool.fetchval("SELECT 1 / 0"))
+                async with pool.acquire(timeout=5) as con:
+                    diary.value("block", await con.fetchval("SELECT 2"))
+                con = await pool.acquire()
+                await pool.release(con, timeout=5)
+                diary.note(pool.get_idle_size())
+
+    await compare(dsn, scenario)
+
+
+@covers("Connection: reset")
+async def test_execute_without_timeout(dsn: str) -> None:
+    """What resets a session calls the execute() of a subclass with the query alone."""
+
+    async def scenario(diary: Diary) -> None:
+        class Own(diary.driver.Connection):  # type: ignore[misc, name-defined]
+            async def execute(self, query: str) -> str:  # type: ignore[override]
+                diary.note("execute", query)
+                return await super().execute(query)  # type: ignore[no-any-return]
+
+            def get_reset_query(self) -> str:
+                return "SELECT 1"
+
+        async with diary.connected(connection_class=Own) as con:
+            await con.execute("BEGIN")
+            await con.reset(timeout=5)
+            diary.state("then", con)
+        async with diary.driver.create_pool(diary.dsn, min_size=1, max_size=1, connection_class=Own) as pool:
+            async with pool.acquire() as con:
+                await con.execute("BEGIN")
+            diary.note(pool.get_idle_size())
 
     await compare(dsn, scenario)
 
