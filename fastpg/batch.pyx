@@ -238,8 +238,8 @@ cdef class Batch(Operation):
             item.complete = True
             return 0
         while out.len < HIGH_WATER:
-            args = next(item.elements, None)
-            if args is None:
+            args = next(item.elements, self)
+            if args is self:
                 item.complete = True
                 if item.sent == 0:
                     self.pass_over()

@@ -470,8 +470,8 @@ cdef class ExecuteMany(Operation):
         while not self.broken and not self.discard and self.error is None:
             mark = out.len
             try:
-                args = next(self.source, None)
-                if args is None:
+                args = next(self.source, self)
+                if args is self:
                     break
                 check_sequence(args, self.element)
                 self.parsed = self.parsed or not self.statement.unnamed

@@ -273,6 +273,16 @@ async def test_atomic_is_all_or_nothing(connection: fastpg.Connection, complaint
     assert await connection.fetchval("SELECT count(*) FROM kept") == 3
 
 
+@pytest.mark.parametrize("atomic", [False, True])
+async def test_no_element_ends_the_others(connection: fastpg.Connection, atomic: bool) -> None:
+    """None is no arguments, and not the end of them."""
+    await connection.execute("CREATE TEMP TABLE kept (i int)")
+    with pytest.raises(exceptions.DataError, match="element #1: expected a sequence, got NoneType"):
+        async with connection.pipeline(atomic=atomic) as p:
+            p.executemany("INSERT INTO kept VALUES ($1)", [(1,), None, (2,)])  # type: ignore[list-item]
+    assert await connection.fetchval("SELECT count(*) FROM kept") == 0
+
+
 async def test_atomic_after_a_failure_inside_the_block(connection: fastpg.Connection, complaints: list[Any]) -> None:
     listen(complaints)
     async with connection.pipeline(atomic=True) as p:

@@ -101,6 +101,8 @@ async def test_errors_in_arguments(dsn: str) -> None:
             "wrong value": [(1, "x"), (2, "y"), ("z", "y")],
             "second argument": [(1, "x"), (2, 5)],
             "no sequence": [5],
+            "None among them": [(1, "x"), None, (2, "y")],
+            "None first": [None],
             "a str": ["ab"],
             "too few": [(1, "x"), (2,)],
             "too many": [(1, "x", 3)],
