@@ -445,6 +445,7 @@ cdef class Pipeline:
 
     async def open_batch(self):
         cdef Item item
+        cdef Batch batch
         cdef double left
         ahead = {}
         for item in self.early[:AHEAD]:
@@ -462,19 +463,21 @@ cdef class Pipeline:
         finally:
             for _, asked, _ in ahead.values():
                 asked.add_done_callback(retrieve)       # the pipeline may have been given up meanwhile
-        self.batch_done = self.create_future()
-        self.batch = Batch(self.plan_of, self.name_of, self.mend, self.batch_done)
-        self.batch.items, self.early = self.early, []
-        for item in self.batch.items:
+        done = self.create_future()
+        batch = Batch(self.plan_of, self.name_of, self.mend, done)
+        batch.items = self.early
+        for item in batch.items:
             if item.statement is None:
                 item.statement = self.known(item.query)
         if self.state == OPEN:
-            self.batch.flush()
+            batch.flush()
         else:
-            self.batch.close()
+            batch.close()
         left = self.connection._left(self.connection._deadline(self.timeout)) if self.timed else -1
-        self.client.queries_count += len(self.batch.items)
-        self.client.queue(self.batch, left)
+        self.client.queries_count += len(batch.items)
+        # When the connection has been lost by now it raises, and who opens the batch refuses what is early.
+        self.client.queue(batch, left)
+        self.batch, self.batch_done, self.early = batch, done, []
 
     def name_of(self, query):
         name = self.names.get(query)

@@ -648,3 +648,16 @@ async def test_a_batch_answered_out_of_order(answer: bytes, method: str) -> None
                 getattr(p, method)("SELECT 1")
                 getattr(p, method)("SELECT 1")
         assert connection.is_closed()
+
+
+@both
+async def test_the_connection_ends_behind_the_description_of_a_statement(atomic: bool) -> None:
+    described = messages.parse_complete() + messages.parameter_description() + messages.no_data() + messages.ready()
+    script = [packet(), messages.logged_in(), *[message()] * 3, described + messages.ready(), STALL]
+    with FakeServer(script) as server:
+        connection = await fastpg.connect(server.dsn, sslmode="disable")
+        with pytest.raises(exceptions.InterfaceError) as caught:
+            async with connection.pipeline(atomic=atomic) as p:
+                await asyncio.wait_for(p.execute("SET a TO b"), LIMIT)
+        assert caught.value.fastpg is not None and caught.value.fastpg.outcome == "not_sent"
+        assert connection.is_closed()
