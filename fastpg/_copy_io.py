@@ -45,8 +45,11 @@ class File:
 
     async def run(self, argument: Any) -> Any:
         if self.is_async:
-            return await self.method(argument)
-        self.call = self.loop.run_in_executor(None, self.method, argument)
+            try:
+                return await self.method(argument)
+            except StopAsyncIteration as error:
+                raise no_end(error) from error
+        self.call = self.loop.run_in_executor(None, in_thread, self.method, argument)
         # A thread cannot be interrupted: what it does goes on, close() comes after it.
         return await asyncio.shield(self.call)
 
@@ -76,6 +79,19 @@ class File:
         forget(call)
         if self.owned and not self.loop.is_closed():
             self.loop.run_in_executor(None, self.file.close).add_done_callback(forget)
+
+
+def in_thread(method: Callable[[Any], Any], argument: Any) -> Any:
+    """Call it; StopIteration would never get out of a Future."""
+    try:
+        return method(argument)
+    except (StopIteration, StopAsyncIteration) as error:
+        raise no_end(error) from error
+
+
+def no_end(error: Exception) -> RuntimeError:
+    """In the place of what would be taken for the orderly end of an iteration."""
+    return RuntimeError(f"the file of a COPY raised {type(error).__name__}")
 
 
 def forget(future: asyncio.Future[Any]) -> None:

@@ -59,8 +59,8 @@ cdef CodecHandle user_codec(uint32_t oid, str name, object encoder, object decod
 cdef object call(const Codec *self, str what, object function, object value):
     try:
         return function(value)
-    except (StopIteration, ProtocolError) as error:
-        # The one cannot be set on a Future, the other would be taken for a broken stream.
+    except (StopIteration, StopAsyncIteration, ProtocolError) as error:
+        # The one cannot be set on a Future, the others would be taken for the end of a cursor and a broken stream.
         raise RuntimeError(f"the {what} of type {self.name.decode()!r} raised {error!r}") from error
 
 

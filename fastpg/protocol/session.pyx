@@ -115,6 +115,11 @@ cdef class Session:
                 if op is not entering:
                     op.deliver()
                 continue
+            if self.failure is not None:
+                # An encoder of the user's has closed the connection.
+                self.out.len = 0
+                self.cursor = None
+                return 0
             if self.out.len > mark:
                 op.phase = PHASE_SENT
             if state == FILL_DONE:
@@ -392,7 +397,9 @@ cdef class Session:
                 if self.statistics is not None:
                     self.statistics(op)
                 if op.fatal and op.error is not None:
-                    raise ProtocolError(f"connection was closed: the session could not be reset: {op.error}")
+                    lost = ConnectionDoesNotExistError(
+                        f"connection was closed: the session could not be reset: {op.error}")
+                    raise lost from op.error
         elif tag == backend.PARAMETER_STATUS:
             name, value = backend.parse_parameter_status(p, n, self.encoding or "utf-8")
             if len(self.parameters) >= 1000 and name not in self.parameters:

@@ -342,6 +342,32 @@ async def test_a_source_that_fails(connection: fastpg.Connection, rows: int) -> 
     assert await connection.fetchval("SELECT count(*) FROM t") == 0
 
 
+@pytest.mark.parametrize("kind", [StopIteration, StopAsyncIteration])
+@pytest.mark.parametrize("is_async", [False, True])
+async def test_a_file_that_stops_an_iteration(
+    connection: fastpg.Connection, kind: type[Exception], is_async: bool
+) -> None:
+    class File:
+        def read(self, size: int) -> bytes:
+            raise kind
+
+        write = read
+
+    class AsyncFile:
+        async def read(self, size: int) -> bytes:
+            raise kind
+
+        write = read
+
+    file = AsyncFile() if is_async else File()
+    with pytest.raises(RuntimeError, match=f"raised {kind.__name__}"):
+        await within(connection.copy_to_table("t", source=file))
+    assert await connection.fetchval("SELECT count(*) FROM t") == 0
+    with pytest.raises(RuntimeError, match=f"raised {kind.__name__}"):
+        await within(connection.copy_from_query("SELECT 1", output=file))
+    assert await usable(connection)
+
+
 async def test_a_source_that_stops_a_generator(connection: fastpg.Connection) -> None:
     class Stops:
         def __aiter__(self) -> Stops:

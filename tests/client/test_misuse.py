@@ -366,3 +366,41 @@ async def test_a_query_nothing_of_which_was_written_never_is(dsn: str) -> None:
     connection._client.resume_writing()
     assert await connection.fetchval("SELECT count(*) FROM t") == 0
     await connection.close()
+
+
+class Ends:
+    """A number that ends a connection when it is asked for its value."""
+
+    def __init__(self, connection: fastpg.Connection) -> None:
+        self.connection = connection
+
+    def __index__(self) -> int:
+        self.connection.terminate()
+        return 1
+
+
+CALLS: dict[str, Callable[[fastpg.Connection, Ends], Awaitable[Any]]] = {
+    "fetchval": lambda c, ends: c.fetchval(NUMBER, ends),
+    "execute": lambda c, ends: c.execute(NUMBER, ends),
+    "executemany": lambda c, ends: c.executemany(NUMBER, [(1,), (ends,), (3,)]),
+    "fetchmany": lambda c, ends: c.fetchmany(NUMBER, [(ends,), (2,)]),
+    "copy": lambda c, ends: c.copy_records_to_table("t", records=[(1,), (ends,), (3,)]),
+}
+NUMBER = "SELECT $1::oid"
+
+
+@pytest.mark.parametrize("known", [False, True])
+@pytest.mark.parametrize("name", CALLS)
+async def test_an_argument_that_ends_the_connection(dsn: str, name: str, known: bool) -> None:
+    reported: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: reported.append(context))
+    connection = await fastpg.connect(dsn)
+    await connection.execute("CREATE TEMP TABLE t(a oid)")
+    if known:
+        await connection.fetchval(NUMBER, 1)
+    with pytest.raises((exceptions.ConnectionDoesNotExistError, exceptions.InterfaceError)):
+        await asyncio.wait_for(CALLS[name](connection, Ends(connection)), LIMIT)
+    assert connection.is_closed()
+    await asyncio.sleep(0)
+    gc.collect()
+    assert not reported

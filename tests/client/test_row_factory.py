@@ -383,7 +383,9 @@ async def test_an_exception_at_the_first_use(connection: fastpg.Connection, dsn:
     await other.close()
 
 
-@pytest.mark.parametrize("error", [StopIteration(1), exceptions.ProtocolError("no"), asyncio.CancelledError()])
+@pytest.mark.parametrize(
+    "error", [StopIteration(1), StopAsyncIteration(), exceptions.ProtocolError("no"), asyncio.CancelledError()]
+)
 async def test_exceptions_that_mean_something_here(connection: fastpg.Connection, error: BaseException) -> None:
     """They are no end of a generator, no broken stream, no cancelled task."""
 
@@ -399,6 +401,10 @@ async def test_exceptions_that_mean_something_here(connection: fastpg.Connection
     for factory in (names_fail, values_fail):
         with pytest.raises(RuntimeError, match="the row factory .* raised"):
             await connection.fetch(QUERY, row_factory=factory)
+        with pytest.raises(RuntimeError, match="the row factory .* raised"):
+            async with connection.transaction():
+                async for _ in connection.cursor(QUERY, row_factory=factory):
+                    pass
         assert await connection.fetchval("SELECT 5") == 5
 
 

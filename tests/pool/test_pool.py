@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 import fastpg
+from fastpg import exceptions
 from fastpg.pool import PoolAcquireContext
 
 WAIT = 30
@@ -132,6 +133,10 @@ async def test_a_failing_reset_closes_the_connection(dsn: str) -> None:
         await asyncio.wait_for(asyncio.shield(closed), WAIT)
         async with pool.acquire() as con:
             assert con.get_server_pid() != pid
+        async with pool.acquire() as con:
+            with pytest.raises(exceptions.ConnectionDoesNotExistError, match="could not be reset") as caught:
+                await con.fetchval("SELECT 1")
+            assert isinstance(caught.value.__cause__, exceptions.DivisionByZeroError)
 
 
 async def test_callbacks(dsn: str) -> None:
