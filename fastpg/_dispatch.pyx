@@ -193,6 +193,10 @@ cdef class PoolCall(Call):
         if self.phase == PHASE_QUEUED:
             self.leave()
 
+    def left(self) -> None:
+        """It has ended before it was under way."""
+        self.leave()
+
     cdef int leave(self) except -1:
         cdef Holder holder = self.holder
         if holder is None:
@@ -532,7 +536,10 @@ cdef class Dispatcher:
         holder.in_use = True
         client.session.enqueue(call)
         call.holder = holder
-        if seconds >= 0:
+        if call.phase == PHASE_DONE:
+            # An encoder of the user's has closed the connection. Not now: who begins a call still counts it.
+            self.loop.call_soon(call.left)
+        elif seconds >= 0:
             call.deadline = self.loop.time() + seconds
             client.arm(call.deadline)
         client.queries_count += 1

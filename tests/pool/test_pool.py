@@ -390,3 +390,20 @@ async def test_the_next_user_has_the_first_client_encoding(dsn: str) -> None:
     async with fastpg.create_pool(dsn, min_size=1, max_size=1, server_settings=settings) as pool:
         await pool.execute("SET client_encoding TO utf8")
         assert await pool.fetchrow("SELECT $1::text, octet_length('ä')", "ä") == ("ä", 2)
+
+
+@pytest.mark.parametrize("pipelined", [False, True])
+async def test_an_argument_that_ends_the_connection(dsn: str, pipelined: bool) -> None:
+    class Ends:
+        def __index__(self) -> int:
+            pool._holders[0]._con.terminate()
+            return 1
+
+    query = "SELECT $1::oid"
+    async with fastpg.create_pool(dsn, min_size=1, max_size=1, pipelined=pipelined) as pool:
+        for _ in range(3):
+            assert await pool.fetchval(query, 5) == 5
+            with pytest.raises(exceptions.ConnectionDoesNotExistError) as caught:
+                await asyncio.wait_for(pool.fetchval(query, Ends()), WAIT)
+            assert caught.value.fastpg is not None and caught.value.fastpg.outcome == "not_sent"
+            assert await asyncio.wait_for(pool.fetchval(query, 7), WAIT) == 7
