@@ -184,6 +184,11 @@ cdef class Client:
                 self.closed.set_result(None)
                 if self.farewell is not None and not self.farewell.done():
                     self.farewell.set_result(None)
+        if self.cancelling is not None:
+            # Nobody need wait for the CancelRequest, which goes on: the server may still run the query.
+            waiting, self.cancelling = self.cancelling, None
+            if not waiting.done():
+                waiting.set_result(None)
         # What refers to each other would wait for the garbage collector, with all its memory.
         self.session.listener = None
         return 0
@@ -548,6 +553,8 @@ cdef class Client:
             self.abort(ConnectionDoesNotExistError(
                 "connection was closed: a query on it was cancelled (security profile: reuse_after_cancel=False)"))
         waiting, self.cancelling = self.cancelling, None
+        if waiting is None:
+            return                      # the connection has ended meanwhile
         if self.undo is not None and self.transport is not None and self.session.failure is None:
             self.begin_cancel(None)     # asked for between the task's last step and now
             self.cancelling.add_done_callback(lambda _: waiting.done() or waiting.set_result(None))

@@ -980,18 +980,28 @@ class Pool(PoolCalls[RowT], Generic[RowT]):
 
     async def _call_with(self, proxy: PoolConnectionProxy, method: str, *args: Any, **kwargs: Any) -> Any:
         try:
-            return await getattr(proxy._con, method)(*args, **kwargs)
-        finally:
-            if proxy._holder._proxy is proxy:
-                await self._end_borrowing(proxy)
+            result = await getattr(proxy._con, method)(*args, **kwargs)
+        except BaseException as error:
+            await self._end_borrowing(proxy, error)
+            raise
+        await self._end_borrowing(proxy, None)
+        return result
 
-    async def _end_borrowing(self, proxy: PoolConnectionProxy) -> None:
-        if type(self).release is not OWN_METHODS["release"]:
-            await self.release(proxy)
+    async def _end_borrowing(self, proxy: PoolConnectionProxy[Any], error: BaseException | None) -> None:
+        """Give a connection back, unless it went by itself. error: what its borrower ends with."""
+        if proxy._holder._proxy is not proxy:
             return
-        task = self._give_back(proxy, None)
-        if task is not None:
-            await asyncio.shield(task)
+        try:
+            if type(self).release is not OWN_METHODS["release"]:
+                await self.release(proxy)
+                return
+            task = self._give_back(proxy, None)
+            if task is not None:
+                await asyncio.shield(task)
+        except Exception:
+            # A cancelled task ends as cancelled; the connection has been closed.
+            if error is None or isinstance(error, Exception):
+                raise
 
 
 OWN_METHODS = {
@@ -1023,8 +1033,8 @@ class PoolAcquireContext(Generic[RowT]):
         self.done = True
         con: PoolConnectionProxy[Any] | None = self.connection
         self.connection = None
-        if con is not None and con._holder._proxy is con:
-            await self.pool._end_borrowing(con)
+        if con is not None:
+            await con._holder._pool._end_borrowing(con, error)
 
     def __await__(self) -> Generator[Any, None, PoolConnectionProxy[RowT]]:
         self.done = True

@@ -283,9 +283,6 @@ class ThreadedPool(PoolCalls[Any]):
     async def _acquire(self, timeout: float | None) -> PoolConnectionProxy[Any]:
         return await self._shard()._acquire(timeout)
 
-    def _give_back(self, proxy: PoolConnectionProxy[Any], timeout: float | None) -> asyncio.Task[None] | None:
-        return proxy._holder._pool._give_back(proxy, timeout)
-
     # ------------------------------------------------------------------------- calls
 
     async def execute(self, query: str, *args: Any, timeout: float | None = None) -> CommandStatus:

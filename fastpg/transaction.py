@@ -85,7 +85,12 @@ class Transaction:
             if kind is None:
                 await self._commit()
             else:
-                await self._rollback()
+                try:
+                    await self._rollback()
+                except Exception:
+                    # The connection was lost meanwhile: the server has rolled back, what came first says why.
+                    if not self._connection.is_closed():
+                        raise
         finally:
             self._managed = False
 

@@ -18,6 +18,7 @@ import pytest_asyncio
 import fastpg
 from fastpg import _shapes, exceptions
 from tests import messages
+from tests.fakeserver import STALL, FakeServer, packet
 from tests.stepper import settle
 
 LIMIT = 10  # seconds after which a call is a hang
@@ -413,3 +414,43 @@ async def test_a_cancelled_call_tells(dsn: str) -> None:
     errors: list[Any] = [caught.value, caught.value.__context__]
     assert ("query", True, "unknown", c.get_server_pid()) in [getattr(error, "fastpg", None) for error in errors]
     await c.close()
+
+
+SILENT = ([packet(), messages.logged_in(), STALL], [STALL])  # and nobody answers a CancelRequest
+
+
+async def test_close_does_not_wait_for_a_silent_cancel() -> None:
+    before = asyncio.all_tasks()
+    with FakeServer(*SILENT) as server:
+        c = await fastpg.connect(server.dsn, sslmode="disable")
+        c._client.cancel_timeout = 10 * LIMIT
+        with pytest.raises(asyncio.TimeoutError):
+            await c.execute("SELECT 1", timeout=0.01)
+        late = asyncio.ensure_future(c.execute("SELECT 2"))
+        await asyncio.sleep(0)
+        await asyncio.wait_for(c.close(timeout=0.05), LIMIT)
+        with pytest.raises(exceptions.InterfaceError, match="connection is closed"):
+            await asyncio.wait_for(late, LIMIT)
+        asking = asyncio.all_tasks() - before
+        assert len(asking) == 1, "the CancelRequest goes on"
+        asking.pop().cancel()
+        await settle(before)
+
+
+@pytest.mark.parametrize("how", ["cancel", "timeout"])
+async def test_a_lost_rollback_does_not_hide_why(how: str) -> None:
+    with FakeServer(*SILENT) as server:
+        c = await fastpg.connect(server.dsn, sslmode="disable")
+        c._client.cancel_timeout = 0.05
+
+        async def work() -> None:
+            async with c.transaction():
+                await c.execute("SELECT 1", timeout=0.01 if how == "timeout" else None)
+
+        task = asyncio.ensure_future(work())
+        await asyncio.sleep(0.01)
+        if how == "cancel":
+            task.cancel()
+        with pytest.raises(asyncio.CancelledError if how == "cancel" else asyncio.TimeoutError):
+            await asyncio.wait_for(asyncio.gather(task), LIMIT)
+        assert c.is_closed()

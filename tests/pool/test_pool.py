@@ -407,3 +407,26 @@ async def test_an_argument_that_ends_the_connection(dsn: str, pipelined: bool) -
                 await asyncio.wait_for(pool.fetchval(query, Ends()), WAIT)
             assert caught.value.fastpg is not None and caught.value.fastpg.outcome == "not_sent"
             assert await asyncio.wait_for(pool.fetchval(query, 7), WAIT) == 7
+
+
+async def test_a_failing_reset_does_not_hide_a_cancel(dsn: str) -> None:
+    async def reset(con: Any) -> None:
+        raise ValueError("reset")
+
+    async with fastpg.create_pool(dsn, min_size=0, max_size=1, reset=reset) as pool:
+
+        async def borrow() -> None:
+            async with pool.acquire() as con:
+                await con.execute("SELECT pg_sleep(60)")
+
+        for call in (borrow(), pool.execute("SELECT pg_sleep(60)")):
+            task: asyncio.Task[Any] = asyncio.ensure_future(call)  # type: ignore[arg-type]
+            await asyncio.sleep(0.1)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await asyncio.wait_for(asyncio.gather(task), WAIT)
+        with pytest.raises(ValueError, match="reset"):
+            await pool.fetchval("SELECT 1")
+        with pytest.raises(ValueError, match="reset"):
+            async with pool.acquire():
+                pass
