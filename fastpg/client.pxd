@@ -26,6 +26,7 @@ cdef class Client:
     cdef bint plain_futures                 # create_future() makes an asyncio.Future and does nothing else
     cdef object write                       # the transport's
     cdef public dict plans                  # SQL -> StatementPlan: the entries of the connection's statement cache
+    cdef unsigned long long uses            # the clock of the statement cache: counts what it gave
     cdef public list to_close               # names of statements that are to be closed in passing
     cdef public dict query_loggers          # the connection's
     cdef public double command_timeout      # seconds, negative for none

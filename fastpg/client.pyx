@@ -43,16 +43,6 @@ except ImportError:
 else:
     PLAIN.append(_uvloop.create_future)
 
-cdef unsigned long long _uses = 0     # the clock of statement caches: counts what they gave
-
-
-def count_use(StatementPlan plan not None) -> None:
-    """The plan has just been used: statement caches forget those first whose last use is longest ago."""
-    global _uses
-    _uses += 1
-    plan.used = _uses
-
-
 cdef double FIRST_RETRY = 0.5   # seconds from one CancelRequest to the next for the same query, doubled each time
 
 
@@ -241,6 +231,11 @@ cdef class Client:
         """The process and thread are the right ones: what check() looks at and is cheap to look at."""
         return self.fork_epoch == _forks and self.thread == PyThread_get_thread_ident()
 
+    def count_use(self, StatementPlan plan not None) -> None:
+        """The plan has just been used: the statement cache forgets that first whose last use is longest ago."""
+        self.uses += 1
+        plan.used = self.uses
+
     def forget_statement(self, StatementPlan plan not None) -> None:
         """The plan has left the statement cache: its statement is closed in passing."""
         if plan.name:
@@ -268,14 +263,13 @@ cdef class Client:
 
     cdef StatementPlan ready_plan(self, str query):
         """The plan of a statement that can be executed at once; None when something has to be seen to first."""
-        global _uses
         cdef StatementPlan plan
         cdef PyObject *found = PyDict_GetItem(self.plans, query)
         if found == NULL or self.cancelling is not None or self.to_close or self.query_loggers:
             return None
         plan = <StatementPlan>found
-        _uses += 1
-        plan.used = _uses
+        self.uses += 1
+        plan.used = self.uses
         return plan
 
     cdef int submit(self, Operation op, double timeout) except -1:

@@ -164,7 +164,7 @@ class Connection(
         self._own_shapes = _shapes.Recent()
         self._warming: dict[str, tuple[str, Prepare]] = {}  # query -> name and what has it parsed, see _warm_up()
         self._cache = StatementCache(
-            loop, config.statement_cache_size, config.max_cached_statement_lifetime, protocol.forget_statement
+            loop, config.statement_cache_size, config.max_cached_statement_lifetime, protocol
         )
         if protocol.session.encoding is not None:
             self._registry.set_encoding(protocol.session.parameters["client_encoding"])

@@ -5,12 +5,11 @@ from __future__ import annotations
 
 import asyncio
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from fastpg.client import count_use
-
 if TYPE_CHECKING:
+    from fastpg.client import Client
     from fastpg.protocol.operation import StatementPlan
 
 
@@ -18,20 +17,16 @@ class StatementCache:
     """SQL text -> StatementPlan.
 
     max_size: entries, 0 turns the cache off. max_lifetime: seconds from insertion, 0 for none.
-    on_remove is called with each plan that leaves.
+    client: it counts the uses, and is told of each plan that leaves.
     """
 
-    __slots__ = ("__weakref__", "_expiry", "_loop", "_on_remove", "_timer", "entries", "max_lifetime", "max_size")
+    __slots__ = ("__weakref__", "_client", "_expiry", "_loop", "_timer", "entries", "max_lifetime", "max_size")
 
     def __init__(
-        self,
-        loop: asyncio.AbstractEventLoop,
-        max_size: int,
-        max_lifetime: float,
-        on_remove: Callable[[StatementPlan], None],
+        self, loop: asyncio.AbstractEventLoop, max_size: int, max_lifetime: float, client: Client
     ) -> None:
         self._loop = loop
-        self._on_remove = on_remove
+        self._client = client
         self.entries: dict[str, StatementPlan] = {}  # the client looks statements up here by itself
         self._expiry: dict[str, float] = {}
         self._timer: asyncio.TimerHandle | None = None
@@ -48,7 +43,7 @@ class StatementCache:
         """The plan, now the most recently used; or None."""
         plan = self.entries.get(query)
         if plan is not None:
-            count_use(plan)
+            self._client.count_use(plan)
         return plan
 
     def put(self, query: str, plan: StatementPlan) -> None:
@@ -57,7 +52,7 @@ class StatementCache:
             return
         self.remove(query)
         self.entries[query] = plan
-        count_use(plan)
+        self._client.count_use(plan)
         if self.max_lifetime:
             self._expiry[query] = self._loop.time() + self.max_lifetime
             self._arm()
@@ -68,7 +63,7 @@ class StatementCache:
         plan = self.entries.pop(query, None)
         if plan is not None:
             self._expiry.pop(query, None)
-            self._on_remove(plan)
+            self._client.forget_statement(plan)
 
     def _shrink(self) -> None:
         while len(self.entries) > self.max_size:
@@ -111,7 +106,7 @@ class StatementCache:
         self._expiry.clear()
         self._stop()
         for plan in plans:
-            self._on_remove(plan)
+            self._client.forget_statement(plan)
 
     def _arm(self) -> None:
         if self._timer is None and self._expiry:

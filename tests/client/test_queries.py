@@ -320,6 +320,29 @@ async def test_statement_cache(dsn: str) -> None:
     await connection.close()
 
 
+async def test_uses_of_statements_are_counted_by_each_connection(dsn: str) -> None:
+    # Connections may be on different threads: they share no counter.
+    first, second = await fastpg.connect(dsn), await fastpg.connect(dsn)
+    for connection in (first, second):
+        await connection.fetchval("SELECT 1")
+    plan = first._cache.entries["SELECT 1"]
+    before = plan.used
+    for _ in range(3):
+        await second.fetchval("SELECT 1")
+    await first.fetchval("SELECT 1")
+    assert plan.used == before + 1
+    await first.close()
+    await second.close()
+
+
+async def test_the_least_recently_used_statement_leaves(dsn: str) -> None:
+    connection = await fastpg.connect(dsn, statement_cache_size=3)
+    for number in (1, 2, 3, 1, 4):
+        await connection.fetchval(f"SELECT {number}")
+    assert [plan.query for plan in connection._cache.iter_statements()] == ["SELECT 3", "SELECT 1", "SELECT 4"]
+    await connection.close()
+
+
 async def test_stale_plans_are_made_again(connection: fastpg.Connection) -> None:
     await connection.execute("CREATE TEMP TABLE t (a int); INSERT INTO t VALUES (1)")
     assert await connection.fetch("SELECT * FROM t") == [(1,)]
