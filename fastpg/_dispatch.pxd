@@ -103,6 +103,7 @@ cdef class Dispatcher:
     cdef list disconnected
     cdef object waiters             # deque of Futures and Requests that want a connection for themselves
     cdef tuple lines                # all there are of such
+    cdef object progress            # what when_less() has given to who waits for it, or None
     cdef dict direct_queries        # SQL -> whether its result can be read without asking the server anything
     cdef list unflushed             # holders with something to write at the end of this turn
     cdef bint turn_scheduled
@@ -118,6 +119,7 @@ cdef class Dispatcher:
     cdef bint may_connect(self) except -1
     cdef int waits(self, object line) except -1
     cdef int ask(self) except -1
+    cdef int progressed(self) except -1
     cdef bint admit(self, Holder holder) except -1
     cdef object next_line(self)
     cdef bint hand_over(self, Holder holder) except -1

@@ -161,6 +161,8 @@ cdef class Holder:
             released, self.released = self.released, None
             if not released.done():
                 released.set_result(None)
+        if self.queue.progress is not None:
+            self.queue.progressed()
         return 0
 
     cdef bint usable(self) except -1:
@@ -382,7 +384,20 @@ cdef class Dispatcher:
                     break
         if self.permits is not None and self.permits.outstanding:
             self.permits.on_idle()
+        self.progressed()
         return waits
+
+    def when_less(self):
+        """The Future of the next time that a holder is released, or somebody stops waiting for one."""
+        if self.progress is None:
+            self.progress = self.create_future()
+        return self.progress
+
+    cdef int progressed(self) except -1:
+        progress, self.progress = self.progress, None
+        if progress is not None and not progress.done():
+            progress.set_result(None)
+        return 0
 
     def fail(self, error):
         """All waiters get this error."""
@@ -394,6 +409,7 @@ cdef class Dispatcher:
                     waiter.set_exception(error)
         if self.permits is not None:
             self.permits.on_idle()
+        self.progressed()
 
     def idle_longest(self):
         """(holder, time.monotonic() of its last release) of the one that has been idle for longest; or None."""

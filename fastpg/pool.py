@@ -275,10 +275,6 @@ class PoolConnectionHolder(Holder):
         self.free()
         self._pool._holders.remove(self)
 
-    async def wait_until_released(self) -> None:
-        if self.in_use:
-            await asyncio.shield(self.when_released())
-
     async def close(self) -> None:
         if self._con is not None:
             con, self._con = self._con, None
@@ -792,9 +788,7 @@ class Pool(PoolCalls[RowT], Generic[RowT]):
 
     async def _wait_until_unused(self) -> None:
         while not self._is_unused():
-            for holder in self._holders:
-                await holder.wait_until_released()
-            await asyncio.sleep(0)
+            await asyncio.shield(self._queue.when_less())
 
     def _end(self) -> None:
         self._closed = True

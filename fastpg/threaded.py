@@ -39,7 +39,6 @@ from fastpg.types import CommandStatus
 
 SHARDS = "_fastpg_shards"  # attribute of a loop: its shards live as long as the loop does
 GRACE = 1.0  # seconds that borrowed connections have at the end of a loop
-PAUSE = 0.005  # seconds between two looks of a shard that is being closed at who waits for permits
 CHECK = 0.1  # seconds from one look to the next for loops that have ended while they are waited for
 
 
@@ -71,10 +70,10 @@ class Shard(Pool[Any]):
         return await super()._borrow_from(holder, timeout)
 
     async def _wait_until_unused(self) -> None:
-        # Those who wait may wait for other loops; who has got a permit may not have begun to use it.
+        # Who has got a permit may not have begun to use it.
         seen = 0
         while seen < 2:
-            await super()._wait_until_unused() if not self._queue.waiting() else await asyncio.sleep(PAUSE)
+            await super()._wait_until_unused()
             await asyncio.sleep(0)
             seen = seen + 1 if self._is_unused() else 0
 

@@ -240,6 +240,53 @@ async def test_close_waits(dsn: str) -> None:
     await pool.close()
 
 
+@pytest.mark.parametrize("ending", ["served", "cancelled"])
+async def test_close_sleeps_while_tasks_wait_and_no_holder_is_in_use(
+    dsn: str, monkeypatch: pytest.MonkeyPatch, ending: str
+) -> None:
+    gate, cancelled = asyncio.Event(), asyncio.Event()
+    gate.set()
+
+    async def connect(*args: Any, **options: Any) -> Any:
+        try:
+            await gate.wait()
+        except asyncio.CancelledError:
+            cancelled.set()
+            await gate.wait()  # it takes its time
+            raise
+        return await fastpg.connect(*args, **options)
+
+    looks = 0
+    original = fastpg.Pool._is_unused
+
+    def count(pool: fastpg.Pool) -> bool:
+        nonlocal looks
+        looks += 1
+        return original(pool)
+
+    monkeypatch.setattr(fastpg.Pool, "_is_unused", count)
+    pool = await fastpg.create_pool(dsn, min_size=1, max_size=1, connect=connect)
+    gate.clear()
+    async with pool.acquire() as con:
+        con.terminate()
+    await asyncio.sleep(0)  # the pool has begun to replace it
+    value = asyncio.ensure_future(pool.fetchval("SELECT 1"))
+    await asyncio.sleep(0)
+    assert pool._queue.waiting() == 1 and pool.get_size() == 0
+    closing = asyncio.ensure_future(pool.close())
+    await asyncio.wait_for(cancelled.wait(), WAIT)
+    for _ in range(100):
+        await asyncio.sleep(0)
+    assert looks == 1 and not closing.done()
+    if ending == "served":
+        gate.set()
+        assert await asyncio.wait_for(value, WAIT) == 1
+    else:
+        value.cancel()
+    await asyncio.wait_for(closing, WAIT)
+    gate.set()
+
+
 @pytest.mark.parametrize(
     ("options", "text"),
     [
