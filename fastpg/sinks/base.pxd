@@ -28,6 +28,13 @@ cdef class ListSink(RowSink):
     cdef int decode(self, const char *p, const char *end, Py_ssize_t *column) except -1
 
 
+cdef class ItemSink(ListSink):
+    """A list of rows that are made of their values when these are there. A format overrides row()."""
+
+    # Takes the values: they are NULL afterwards. Behind them is room for as many pointers more.
+    cdef object row(self, RowPlan plan, PyObject **items)
+
+
 cdef inline PyObject *decode_field(const Codec *codec, const char *p, Py_ssize_t n) except NULL:
     # The three kinds of which results are widest, without the call through the pointer.
     if codec.kind == KIND_INT4:
@@ -75,8 +82,3 @@ cdef inline const char *decode_row(RowPlan plan, const char *p, PyObject **items
     if p != row_end:
         raise_truncated("DataRow")
     return row_end
-
-
-# Values on their way into a row: as many as it has columns, NULL where there is none. free_items() releases them.
-cdef PyObject **new_items(Py_ssize_t count) except NULL
-cdef int free_items(PyObject **items, Py_ssize_t count) except -1

@@ -4,7 +4,7 @@
 from cpython.mem cimport PyMem_Calloc, PyMem_Free
 from cpython.object cimport PyObject
 
-from fastpg.protocol.row cimport RowSink, raise_in_row
+from fastpg.protocol.row cimport RowPlan, RowSink, raise_in_row
 from fastpg.wire cimport load_i32
 
 from fastpg.codecs._unknown import UnknownTypeError
@@ -62,16 +62,25 @@ cdef class ListSink(RowSink):
         return self.finish()
 
 
-cdef PyObject **new_items(Py_ssize_t count) except NULL:
-    cdef PyObject **items = <PyObject **>PyMem_Calloc(count or 1, sizeof(PyObject *))
-    if items == NULL:
-        raise MemoryError
-    return items
+cdef class ItemSink(ListSink):
+    """A list of what something else makes of the values of each row."""
 
+    cdef object row(self, RowPlan plan, PyObject **items):
+        raise NotImplementedError
 
-cdef int free_items(PyObject **items, Py_ssize_t count) except -1:
-    cdef Py_ssize_t i
-    for i in range(count):
-        Py_XDECREF(items[i])
-    PyMem_Free(items)
-    return 0
+    cdef int decode(self, const char *p, const char *end, Py_ssize_t *column) except -1:
+        cdef RowPlan plan = self.plan
+        cdef list result = self.result
+        cdef Py_ssize_t i
+        cdef PyObject **items = <PyObject **>PyMem_Calloc(2 * plan.count or 1, sizeof(PyObject *))
+        if items == NULL:
+            raise MemoryError
+        try:
+            while p < end:
+                p = decode_row(plan, p, items, column)
+                result.append(self.row(plan, items))
+        finally:
+            for i in range(plan.count):
+                Py_XDECREF(items[i])
+            PyMem_Free(items)
+        return 0

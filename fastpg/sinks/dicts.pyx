@@ -4,10 +4,10 @@
 from cpython.object cimport PyObject
 
 from fastpg.protocol.row cimport RowPlan
-from fastpg.sinks.base cimport ListSink, decode_row, free_items, new_items
+from fastpg.sinks.base cimport ItemSink
 
 
-cdef class DictSink(ListSink):
+cdef class DictSink(ItemSink):
     """A list of dicts, name -> value; of equal names the last one counts.
 
     check(factory, names) is called once for each statement, and raises when the names are not good.
@@ -34,17 +34,8 @@ cdef class DictSink(ListSink):
         self.template = dict_template(plan)
         return 0
 
-    cdef int decode(self, const char *p, const char *end, Py_ssize_t *column) except -1:
-        cdef RowPlan plan = self.plan
-        cdef list result = self.result
-        cdef PyObject **items = new_items(plan.count)
-        try:
-            while p < end:
-                p = decode_row(plan, p, items, column)
-                result.append(dict_of(plan, self.template, items))
-        finally:
-            free_items(items, plan.count)
-        return 0
+    cdef object row(self, RowPlan plan, PyObject **items):
+        return dict_of(plan, self.template, items)
 
 
 def _template(factory, names):

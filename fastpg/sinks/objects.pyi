@@ -2,7 +2,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from fastpg.sinks.base import ListSink
+from fastpg.sinks.base import ItemSink
 
 class RowMaker:
     def __init__(
@@ -14,5 +14,5 @@ class RowMaker:
         from_dict: bool = False,
     ) -> None: ...
 
-class ObjectSink(ListSink):
+class ObjectSink(ItemSink):
     def __init__(self, factory: Any, make: Callable[[Any, tuple[str, ...]], RowMaker]) -> None: ...

@@ -6,7 +6,7 @@ from cpython.object cimport PyObject
 from cpython.tuple cimport PyTuple_New
 
 from fastpg.protocol.row cimport RowPlan
-from fastpg.sinks.base cimport ListSink, decode_row, free_items, new_items
+from fastpg.sinks.base cimport ItemSink, decode_row
 from fastpg.sinks.dicts cimport dict_of, dict_template
 
 from fastpg.exceptions import ProtocolError
@@ -35,15 +35,17 @@ cdef class RowMaker:
     cdef int how
     cdef tuple order
     cdef tuple keywords
+    cdef Py_ssize_t positional      # how many arguments there are in front of those
 
     def __init__(self, function, tuple order=None, tuple keywords=(), *, from_dict=False):
         self.function = function
         self.how = FROM_ARGUMENTS if order is not None else FROM_DICT if from_dict else FROM_TUPLE
         self.order = order
-        self.keywords = keywords or None
+        self.keywords = keywords
+        self.positional = len(order or ()) - len(keywords)
 
 
-cdef class ObjectSink(ListSink):
+cdef class ObjectSink(ItemSink):
     """A list of what a RowMaker makes; make(factory, names) gives it, once for each statement."""
     cdef object factory
     cdef object make
@@ -72,15 +74,10 @@ cdef class ObjectSink(ListSink):
         return 0
 
     cdef int decode(self, const char *p, const char *end, Py_ssize_t *column) except -1:
-        if self.maker.how == FROM_TUPLE:
-            return self.from_tuples(p, end, column)
-        if self.maker.how == FROM_DICT:
-            return self.from_dicts(p, end, column)
-        return self.from_arguments(p, end, column)
-
-    cdef int from_tuples(self, const char *p, const char *end, Py_ssize_t *column) except -1:
         cdef RowPlan plan = self.plan
         cdef PyObject *argument
+        if self.maker.how != FROM_TUPLE:
+            return ItemSink.decode(self, p, end, column)
         while p < end:
             values = PyTuple_New(plan.count)
             p = decode_row(plan, p, (<PyTupleObject *>values).ob_item, column)
@@ -88,40 +85,20 @@ cdef class ObjectSink(ListSink):
             self.result.append(self.call(&argument, 1, NULL))
         return 0
 
-    cdef int from_dicts(self, const char *p, const char *end, Py_ssize_t *column) except -1:
-        cdef RowPlan plan = self.plan
-        cdef PyObject **items = new_items(plan.count)
-        cdef PyObject *argument
-        try:
-            while p < end:
-                p = decode_row(plan, p, items, column)
-                values = dict_of(plan, self.template, items)
-                argument = <PyObject *>values
-                self.result.append(self.call(&argument, 1, NULL))
-        finally:
-            free_items(items, plan.count)
-        return 0
-
-    cdef int from_arguments(self, const char *p, const char *end, Py_ssize_t *column) except -1:
-        # items own the values, arguments borrow them in the order of the call.
-        cdef RowPlan plan = self.plan
+    cdef object row(self, RowPlan plan, PyObject **items):
         cdef RowMaker maker = self.maker
-        cdef PyObject *keywords = <PyObject *>maker.keywords if maker.keywords is not None else NULL
         cdef Py_ssize_t i, count = plan.count
-        cdef Py_ssize_t positional = count - (len(maker.keywords) if maker.keywords is not None else 0)
-        cdef PyObject **items = new_items(2 * count)
-        cdef PyObject **arguments = items + count
-        try:
-            while p < end:
-                p = decode_row(plan, p, items, column)
-                for i in range(count):
-                    arguments[i] = items[<Py_ssize_t>maker.order[i]]
-                self.result.append(self.call(arguments, positional, keywords))
-                for i in range(count):
-                    Py_CLEAR(items[i])
-        finally:
-            free_items(items, count)
-        return 0
+        cdef PyObject **arguments = items + count   # these borrow the values, in the order of the call
+        if maker.how == FROM_DICT:
+            values = dict_of(plan, self.template, items)
+            arguments[0] = <PyObject *>values
+            return self.call(arguments, 1, NULL)
+        for i in range(count):
+            arguments[i] = items[<Py_ssize_t>maker.order[i]]
+        made = self.call(arguments, maker.positional, <PyObject *>maker.keywords if maker.positional < count else NULL)
+        for i in range(count):
+            Py_CLEAR(items[i])
+        return made
 
     cdef object call(self, PyObject **arguments, size_t positional, PyObject *keywords):
         try:
