@@ -4,19 +4,31 @@ VENV := .venv
 PY := $(VENV)/bin/python
 JOBS := $(shell nproc 2>/dev/null || echo 2)
 
-.PHONY: test test-sessions test-others test-quick test-matrix build lint types sanitize fuzz stress bench gen demo dist clean
+.PHONY: test test-client test-pool test-codecs test-rest test-quick test-matrix build lint types sanitize
+.PHONY: fuzz stress bench gen demo dist clean
 
-test: build lint types       ## everything that CI runs
-	$(MAKE) --no-print-directory -j 2 test-sessions test-others
+# What `make test` does once the package is built, as many at a time as there are processors and one more: tests wait
+# a good deal. The longest come first. What each prints is kept together, where this make can.
+PARTS := lint types sanitize test-client test-codecs test-rest test-pool
+WHOLE := $(if $(filter output-sync,$(.FEATURES)),--output-sync=target)
 
-test-sessions: $(VENV)/.ready
-	$(PY) -m pytest -q tests/client tests/pool
+test: build                  ## everything that CI runs
+	@echo "The checks and tests now run side by side; each prints when it is done, in some minutes."
+	$(MAKE) --no-print-directory -j $$(($(JOBS) + 1)) $(WHOLE) $(PARTS)
 
-test-others: $(VENV)/.ready
-	$(PY) -m pytest -q --ignore=tests/client --ignore=tests/pool tests
-	$(MAKE) --no-print-directory sanitize
+test-client: build
+	$(PY) -m pytest -q tests/client
 
-sanitize: $(VENV)/.ready     ## under ASan and UBSan: the tests without a server, and a short fuzzing
+test-pool: build
+	$(PY) -m pytest -q tests/pool
+
+test-codecs: build
+	$(PY) -m pytest -q tests/codecs tests/protocol tests/differential
+
+test-rest: types             # which fills the cache that the tests of types read
+	$(PY) -m pytest -q tests $(foreach part,client pool codecs protocol differential,--ignore=tests/$(part))
+
+sanitize: build              ## under ASan and UBSan: the tests without a server, and a short fuzzing
 	$(PY) -m tools.sanitize test
 	$(PY) -m tools.sanitize fuzz --quick
 
