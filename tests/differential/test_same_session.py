@@ -68,6 +68,23 @@ async def test_closing(dsn: str) -> None:
 
 
 @differs("Deadline of close()")
+async def test_close_after_its_deadline() -> None:
+    """The connection is gone all the same: ours says no more than that."""
+
+    async def scenario(diary: Diary) -> None:
+        with FakeServer([packet(), m.logged_in(), STALL]) as fake:
+            con = await diary.driver.connect(host=fake.host, port=fake.port, user="u", database="d", ssl=False)
+            try:
+                diary.note(await con.close(timeout=0.1))
+            except asyncio.TimeoutError:
+                diary.note("TimeoutError")
+            diary.note(con.is_closed())
+
+    theirs, ours = await both("", scenario)
+    assert theirs.entries == ["TimeoutError", "True"] and ours.entries == ["None", "True"]
+
+
+@differs("Deadline of close()")
 async def test_the_deadline_of_close() -> None:
     """A query has been given up, and the server says nothing more, not to its cancel either."""
     hasty = replace(PROFILES["compat"], close_timeout=0.2)
