@@ -69,6 +69,10 @@ class DeclaredCodecs:
         self.given = [item for item in self.given if (item[1].schema, item[0]) != (schema, name)]
 
 
+#: For a connection that was told of none.
+NONE_DECLARED = DeclaredCodecs(())
+
+
 def declared(codecs: Codecs | None) -> tuple[NamedCodec, ...]:
     """The argument `codecs`, checked. Raises ClientConfigurationError, which names the type."""
     if codecs is None:

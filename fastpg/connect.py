@@ -394,7 +394,7 @@ async def try_address(
 ) -> Session | None:
     """One address with each encryption that sslmode permits; None when the next address may be tried."""
     tries = [(mode, params.sslnegotiation == "direct") for mode in tls_modes(params, context, target)]
-    guess = (target.host, target.port) in _direct and params.security.prefer_direct_tls and tries[0][0] in ENFORCED
+    guess = params.security.prefer_direct_tls and (target.host, target.port) in _direct and tries[0][0] in ENFORCED
     if guess and not tries[0][1]:
         tries.insert(0, (tries[0][0], True))
     for i, (mode, direct) in enumerate(tries):

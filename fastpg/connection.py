@@ -23,7 +23,7 @@ from fastpg._query_log import QueryLogMixin, logged
 from fastpg._row_factory import check_exclusive, new_sink, row_sink
 from fastpg._running import AGAIN, RunMixin
 from fastpg._server import ServerCapabilities as ServerCapabilities
-from fastpg._type_codecs import Codecs, DeclaredCodecs, NamedCodec, declared
+from fastpg._type_codecs import NONE_DECLARED, Codecs, DeclaredCodecs, NamedCodec, declared
 from fastpg._types import record_maker
 from fastpg._typing import RecordT, RowFactory, RowT, T
 from fastpg.client import ClientProtocol
@@ -149,7 +149,7 @@ class Connection(
         self._closed = False
         self._protocol = Protocol(self)
         self._registry = Registry(None, record_maker, config.options)
-        self._declared = DeclaredCodecs(config.codecs)
+        self._declared = DeclaredCodecs(config.codecs) if config.codecs else NONE_DECLARED
         self._identity: Any = None
         self._own_shapes = _shapes.Recent()
         self._warming: dict[str, tuple[str, Prepare]] = {}  # query -> name and what has it parsed, see _warm_up()
@@ -900,13 +900,19 @@ async def connect(
     mode = proxy_mode(proxy)
     if mode is not None:
         libpq["security"] = behind_proxy(select_profile(libpq.get("security"), os.environ))
-    arguments = {
-        "host": host, "port": port, "user": user, "password": password, "passfile": passfile, "service": service,
-        "servicefile": servicefile, "database": database, "ssl": ssl, "direct_tls": direct_tls,
-        "server_settings": server_settings, "target_session_attrs": target_session_attrs, "krbsrvname": krbsrvname,
-        "gsslib": gsslib,
-    }  # fmt: skip
-    params = parse(dsn, **{name: value for name, value in arguments.items() if value is not None}, **libpq)
+    if (
+        host is port is user is password is direct_tls is ssl is server_settings is target_session_attrs
+        is passfile is service is servicefile is database is krbsrvname is gsslib is None
+    ):  # fmt: skip
+        params = parse(dsn, **libpq)  # most often the string says it all
+    else:
+        arguments = {
+            "host": host, "port": port, "user": user, "password": password, "passfile": passfile, "service": service,
+            "servicefile": servicefile, "database": database, "ssl": ssl, "direct_tls": direct_tls,
+            "server_settings": server_settings, "target_session_attrs": target_session_attrs, "krbsrvname": krbsrvname,
+            "gsslib": gsslib,
+        }  # fmt: skip
+        params = parse(dsn, **{name: value for name, value in arguments.items() if value is not None}, **libpq)
     if loop is None:
         loop = asyncio.get_running_loop()
     if timeout is None:

@@ -123,7 +123,7 @@ cdef class Registry:
     cdef dict overlay           # OID -> CodecHandle: what has been derived
     cdef dict custom            # OID -> (kind, ...): what the user has set, see set_python() and set_alias()
     cdef readonly str encoding  # Python codec when it is not UTF-8
-    cdef readonly object knowledge
+    cdef object known               # TypeKnowledge; None: nothing has been introspected yet
     cdef object make_composite
     cdef CodecOptions options   # None: the built-in codecs
     cdef bint array_bounds
@@ -133,8 +133,15 @@ cdef class Registry:
         self.custom = {}
         self.options = None if options is None or options.changes_nothing else options
         self.array_bounds = options is not None and options.array_bounds
-        self.knowledge = TypeKnowledge() if knowledge is None else knowledge
+        self.known = knowledge
         self.make_composite = make_composite
+
+    @property
+    def knowledge(self):
+        """The types that have been introspected; the registry's own until it is told to use() what others share."""
+        if self.known is None:
+            self.known = TypeKnowledge()
+        return self.known
 
     def lookup(self, oid: int):
         """The codec of a type, or None when nothing is known of it."""
@@ -341,8 +348,8 @@ cdef class Registry:
 
     def use(self, knowledge) -> None:
         """Go by this knowledge from here on."""
-        if knowledge is not self.knowledge:
-            self.knowledge = knowledge
+        if knowledge is not self.known:
+            self.known = knowledge
             self.overlay.clear()
 
     def describe(self, oid: int) -> tuple:
