@@ -575,7 +575,11 @@ cdef class Client:
                 pass            # the loop is closed: the transport goes with it
         if error is None:
             error = lost_error(self, None)
-        self.end(error)
+        try:
+            self.end(error)
+        except RuntimeError:
+            if not self.loop.is_closed():
+                raise       # else nobody is left who could be told
 
     def terminate_politely(self):
         """Send Terminate and close the transport; a Future of its end, that is the caller's alone."""

@@ -109,7 +109,7 @@ cdef class ObjectSink(ItemSink):
 
 cdef int raise_foreign(object factory, object error) except -1:
     # Some would be taken for something else: the end of a generator, a broken stream, a cancelled task.
-    if isinstance(error, (StopIteration, StopAsyncIteration, ProtocolError)) \
-            or not isinstance(error, (Exception, *INTERRUPTS)):
+    if (isinstance(error, (StopIteration, StopAsyncIteration, ProtocolError))
+            or not isinstance(error, (Exception, *INTERRUPTS))):
         raise RuntimeError(f"the row factory {factory!r} raised {error!r}") from error
     raise error

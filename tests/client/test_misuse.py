@@ -214,6 +214,21 @@ def test_another_loop(dsn: str) -> None:
         gc.collect()
 
 
+def test_terminate_after_the_loop_was_closed_in_a_query(dsn: str) -> None:
+    loop = asyncio.new_event_loop()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        connection = loop.run_until_complete(fastpg.connect(dsn))
+        query = loop.create_task(connection.execute("SELECT pg_sleep(60)"))
+        loop.run_until_complete(asyncio.sleep(0.01))
+        loop.close()
+        connection.terminate()
+        assert connection.is_closed() and not query.done()
+        query._log_destroy_pending = False  # type: ignore[attr-defined]
+        del connection, query, loop
+        gc.collect()
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this platform")
 async def test_after_fork(uses: Uses) -> None:
     before = writes(uses)
