@@ -248,6 +248,11 @@ cdef int timestamp_encode(const Codec *self, Out *out, object value) except -1:
     refuse(value)
 
 
+cdef object offset_of_neighbour(int year):
+    # For Python itself looks for a change of the clocks around a local time, and not beyond its first and last year.
+    return datetime_new(year, 1 if year == 1 else 12, 3 if year == 1 else 29, 0, 0, 0, 0, None).astimezone().utcoffset()
+
+
 cdef int timestamptz_encode(const Codec *self, Out *out, object value) except -1:
     cdef int64_t us
     if type(value) is InfinityDatetime or type(value) is InfinityDate:
@@ -263,10 +268,16 @@ cdef int timestamptz_encode(const Codec *self, Out *out, object value) except -1
     offset = value.utcoffset() if zone is not None else None
     if offset is None:
         # A naive value is local time.
-        value = value.astimezone(UTC)
-        if not PyDateTime_Check(value):
-            refuse(value)
-        return put_int64(out, wall_us(value))
+        try:
+            utc = value.astimezone(UTC)
+        except (ValueError, OverflowError):
+            if PyDateTime_GET_YEAR(value) != 1 and PyDateTime_GET_YEAR(value) != 9999:
+                raise
+            offset = offset_of_neighbour(PyDateTime_GET_YEAR(value))
+        else:
+            if not PyDateTime_Check(utc):
+                refuse(utc)
+            return put_int64(out, wall_us(utc))
     require_delta(offset)
     us = (timedelta_days(offset) * 86400 + timedelta_seconds(offset)) * US_PER_SECOND + timedelta_microseconds(offset)
     return put_int64(out, wall_us(value) - us)

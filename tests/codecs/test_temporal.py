@@ -7,6 +7,7 @@ import datetime
 import ipaddress
 import pickle
 import struct
+import time
 from typing import Any
 
 import psycopg
@@ -154,6 +155,20 @@ def test_dates_from_datetimes_and_back() -> None:
     assert decode(DATE, encode(DATE, moment)) == datetime.date(2024, 2, 29)
     assert decode(TIMESTAMP, encode(TIMESTAMP, moment.date())) == datetime.datetime(2024, 2, 29)
     assert decode(TIMESTAMPTZ, encode(TIMESTAMPTZ, moment)) == moment.astimezone(UTC)
+
+
+@pytest.mark.skipif(not hasattr(time, "tzset"), reason="the time zone of a process is fixed here")
+@pytest.mark.parametrize("zone, hours", [("UTC0", 0), ("EAST-9", 9), ("WEST5", -5)])
+def test_the_first_and_the_last_local_times(zone: str, hours: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", zone)
+    time.tzset()
+    try:
+        for value in (datetime.datetime.min, datetime.datetime.max, datetime.date.min, datetime.date.max):
+            local, utc = (int.from_bytes(encode(oid, value), "big", signed=True) for oid in (TIMESTAMP, TIMESTAMPTZ))
+            assert local - utc == hours * 3600 * 10**6
+    finally:
+        monkeypatch.undo()
+        time.tzset()
 
 
 def test_paths_from_plain_sequences() -> None:
