@@ -43,8 +43,13 @@ cdef class CopyIn(Operation):
     cdef int end(self, object error) except -1
 
 cdef class CopySink:
-    """Takes the body of each CopyData. data() returns 1 to pause reading, until Client.resume_reading()."""
+    """Takes the body of each CopyData. data() returns 1 to pause reading, until Client.resume_reading().
+
+    run() may take several whole CopyData messages at once, of those between p and end, as long as it need not pause; it
+    returns the bytes that it has taken, and what is left goes to data().
+    """
     cdef int data(self, const char *p, Py_ssize_t n) except -1
+    cdef Py_ssize_t run(self, const char *p, const char *end) except -1
 
 cdef class CallbackSink(CopySink):
     cdef object callback

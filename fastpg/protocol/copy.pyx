@@ -4,6 +4,8 @@
 
 from collections import deque
 
+from libc.string cimport memcpy
+
 from fastpg.protocol cimport backend
 from fastpg.protocol.backend cimport expect_empty
 from fastpg.protocol.frontend cimport (
@@ -11,7 +13,7 @@ from fastpg.protocol.frontend cimport (
 )
 from fastpg.protocol.operation cimport FILL_DONE, FILL_MORE, FILL_WAIT, Operation
 from fastpg.protocol.status cimport command_status
-from fastpg.wire cimport Out, out_bytes, out_free
+from fastpg.wire cimport Out, load_i32, out_bytes, out_free, out_need
 
 from fastpg.exceptions import InterfaceError
 
@@ -252,6 +254,9 @@ cdef class CopySink:
     cdef int data(self, const char *p, Py_ssize_t n) except -1:
         return 0
 
+    cdef Py_ssize_t run(self, const char *p, const char *end) except -1:
+        return 0
+
 
 cdef class CallbackSink(CopySink):
     """Each CopyData goes to a callable(bytes), which returns true to pause."""
@@ -279,6 +284,25 @@ cdef class BufferSink(CopySink):
         if first:
             self.arrived()
         return 1 if self.out.len >= self.high_water else 0
+
+    cdef Py_ssize_t run(self, const char *p, const char *end) except -1:
+        cdef const char *at = p
+        cdef char *to
+        cdef Py_ssize_t n, left = self.high_water - self.out.len
+        if self.out.len == 0 or left <= 0:
+            return 0            # the first bytes are told of
+        out_need(&self.out, min(left, end - p))
+        to = self.out.buf + self.out.len
+        while end - at >= 5 and at[0] == backend.COPY_DATA:
+            n = load_i32(at + 1) - 4
+            if n < 0 or n > end - at - 5 or n >= left:
+                break           # malformed, in parts, or the last before a pause
+            memcpy(to, at + 5, n)
+            to += n
+            left -= n
+            at += n + 5
+        self.out.len = to - self.out.buf
+        return at - p
 
     @property
     def size(self) -> int:
@@ -316,6 +340,15 @@ cdef class CopyOut(Operation):
     cdef int on_rows(self, const char *p, const char *end) except -1:
         return self.unexpected(backend.DATA_ROW) if self.started and not self.ended else 0
 
+    cdef Py_ssize_t eat(self, const char *p, const char *end) except -1:
+        if self.discard or self.error is not None:
+            return 0
+        try:
+            return self.sink.run(p, end)
+        except Exception as error:
+            self.error = error
+            return 0
+
     cdef int on_message(self, uint8_t tag, const char *p, Py_ssize_t n) except -1:
         if tag == backend.COPY_DATA and self.started and not self.ended:
             if not self.discard and self.error is None:
@@ -327,12 +360,13 @@ cdef class CopyOut(Operation):
             backend.parse_copy_response(p, n)
             if self.started and self.error is None:
                 self.error = InterfaceError("the statement has more than one COPY")
-            self.started = True
+            self.started = self.eats = True
             self.ended = False
             self.status = None      # of what stood before it in the script
         elif tag == backend.COPY_DONE and self.started and not self.ended:
             expect_empty(tag, n)
             self.ended = True
+            self.eats = False
         elif tag == backend.COMMAND_COMPLETE:
             if self.started and not self.ended:
                 return self.unexpected(tag)     # part of the data would be missing

@@ -279,6 +279,29 @@ def test_the_buffer_of_a_copy_out_is_bounded() -> None:
     assert works(session)
 
 
+def test_messages_that_come_together() -> None:
+    session, sink, arrived, waiter, _ = begin_out()
+    bodies = [bytes([i]) * (i % 23) for i in range(200)]
+    data = [m.copy_data(body) for body in bodies]
+    session.feed(m.copy_out_response() + b"".join(data[:90]) + m.notice("one moment") + b"".join(data[90:]))
+    session.feed(m.copy_done() + m.command_complete("COPY 200") + m.ready())
+    assert waiter.value == "COPY 200" and sink.take() == b"".join(bodies)
+    assert len(arrived) == 2, "the first body is empty"
+    assert works(session)
+
+
+@pytest.mark.parametrize("length", [-(2**31), -1, 0, 3, 2**20, 2**31 - 1])
+def test_a_bad_length_behind_good_messages(length: int) -> None:
+    session, sink, _, waiter, _ = begin_out()
+    session.feed(m.copy_out_response() + m.copy_data(b"ab") * 5 + b"d" + length.to_bytes(4, "big", signed=True))
+    if length == 2**20:
+        assert session.failure is None, "it may still come"
+        session.abort(ConnectionResetError())
+    assert session.failure is not None and sink.take() == b"ab" * 5
+    with pytest.raises((exceptions.ProtocolError, ConnectionResetError)):
+        _ = waiter.value
+
+
 def test_an_error_between_the_rows() -> None:
     session, sink, _, waiter, _ = begin_out()
     session.feed(m.copy_out_response() + m.copy_data(b"a") + m.error("22012", "division by zero") + m.ready())
