@@ -325,7 +325,7 @@ async def test_a_backend_that_ends_under_load(dsn: str) -> None:
 
         task = asyncio.ensure_future(work())
         await asyncio.sleep(0.005 + 0.001 * wait)
-        await other.execute("SELECT pg_terminate_backend($1)", con.get_server_pid())
+        await other.execute("SELECT pg_terminate_backend($1, 5000)", con.get_server_pid())
         with pytest.raises((exceptions.AdminShutdownError, exceptions.ConnectionDoesNotExistError)) as caught:
             await task
         assert not isinstance(caught.value, exceptions.InternalClientError)

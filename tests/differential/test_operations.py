@@ -333,7 +333,7 @@ async def test_after_the_end(dsn: str, how: str) -> None:
             con.terminate()
         else:
             other = await diary.driver.connect(diary.dsn)
-            await other.execute("SELECT pg_terminate_backend($1)", con.get_server_pid())
+            await other.execute("SELECT pg_terminate_backend($1, 5000)", con.get_server_pid())
             await other.close()
             await diary.turns()
         for name, call in CALLS.items():

@@ -248,7 +248,7 @@ async def test_what_is_replaced(dsn: str) -> None:
             await pool.release(held)
             await use()
             other = await diary.driver.connect(diary.dsn)
-            await other.execute("SELECT pg_terminate_backend($1)", pids[-1])
+            await other.execute("SELECT pg_terminate_backend($1, 5000)", pids[-1])
             await other.close()
             await diary.turns()
             await use()
