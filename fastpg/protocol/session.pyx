@@ -45,6 +45,17 @@ cdef class Slab:
         return 0
 
 
+cdef object another_loss(object error):
+    # Each operation has an exception of its own: what one says of itself is not true of the next.
+    if isinstance(error, ConnectionDoesNotExistError):
+        lost = ConnectionDoesNotExistError(str(error))
+        lost.__cause__ = error.__cause__
+    else:
+        lost = ConnectionDoesNotExistError("connection was closed in the middle of operation")
+        lost.__cause__ = error
+    return lost
+
+
 cdef class Session:
     """A started session. parameters and tx_status are what the start-up ended with."""
 
@@ -460,8 +471,7 @@ cdef class Session:
                 self.explain(error, op, "unknown" if op.phase != PHASE_QUEUED else "not_sent")
                 op.on_lost(error)
             else:
-                lost = ConnectionDoesNotExistError("connection was closed in the middle of operation")
-                lost.__cause__ = error
+                lost = another_loss(error)
                 self.explain(lost, op, "unknown" if op.phase != PHASE_QUEUED else "not_sent")
                 op.on_lost(lost)
             first = False
