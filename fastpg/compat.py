@@ -25,8 +25,11 @@ else:
         __str__ = str.__str__
         __format__ = str.__format__  # type: ignore[assignment]
 
-    class timeout:
+    def timeout(delay: float | None) -> _Timeout:
         """``async with timeout(seconds)``: cancels the block when the time is over, and raises TimeoutError."""
+        return _Timeout(delay)
+
+    class _Timeout:
 
         def __init__(self, delay: float | None) -> None:
             self._delay = delay
@@ -34,7 +37,7 @@ else:
             self._task: asyncio.Task[Any] | None = None
             self._fired = False
 
-        async def __aenter__(self) -> timeout:
+        async def __aenter__(self) -> _Timeout:
             self._task = asyncio.current_task()
             if self._delay is not None:
                 self._handle = asyncio.get_running_loop().call_later(max(self._delay, 0), self._fire)

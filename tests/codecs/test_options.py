@@ -179,7 +179,9 @@ def test_jsonb_in_another_encoding(value: str) -> None:
 @pytest.mark.parametrize("oid", INTEGERS)
 def test_strict_integers(oid: int) -> None:
     handle = registry(strict_numbers=True).lookup_or_text(oid)
-    for value in (1.9, 0.5, Decimal("1.9"), Decimal("1E-5"), Fraction(3, 2)):
+    # Before Python 3.11 a Fraction is refused as what is no number is: there is no int of it.
+    fractions = (Fraction(3, 2), Fraction(5)) if hasattr(Fraction, "__int__") else ()
+    for value in (1.9, 0.5, Decimal("1.9"), Decimal("1E-5"), *fractions[:1]):
         with pytest.raises(ValueError, match="whole number.*strict_numbers"):
             handle.encode(value)
     for value in ("1.5", "1", b"1", None, [1], 1j):
@@ -189,7 +191,7 @@ def test_strict_integers(oid: int) -> None:
         with pytest.raises((ValueError, OverflowError)):
             handle.encode(value)
     # What is a whole number loses nothing; bool is an int in Python.
-    for value in (5, 5.0, Decimal("5.00"), Decimal(5), Fraction(5)):
+    for value in (5, 5.0, Decimal("5.00"), Decimal(5), *fractions[1:]):
         assert handle.encode(value) == encode(oid, 5)
     assert handle.encode(True) == encode(oid, 1)
     assert handle.decode(encode(oid, 7)) == 7
