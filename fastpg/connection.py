@@ -122,7 +122,7 @@ class Connection(
     __slots__ = (
         "__weakref__", "_addr", "_cache", "_client", "_closed", "_config", "_declared", "_identity", "_loop",
         "_own_shapes", "_params", "_pool_release_ctr", "_protocol", "_query_loggers", "_record_class", "_registry",
-        "_reset_query", "_rows", "_source_traceback", "_top_xact", "_transport", "_warming",
+        "_reset_query", "_rows", "_settings", "_source_traceback", "_top_xact", "_transport", "_warming",
     )  # fmt: skip
 
     def __init__(
@@ -151,6 +151,7 @@ class Connection(
         self._registry = Registry(None, record_maker, config.options)
         self._declared = DeclaredCodecs(config.codecs) if config.codecs else NONE_DECLARED
         self._identity: Any = None
+        self._settings: ConnectionSettings | None = None
         self._own_shapes = _shapes.Recent()
         self._warming: dict[str, tuple[str, Prepare]] = {}  # query -> name and what has it parsed, see _warm_up()
         self._cache = StatementCache(
@@ -594,8 +595,10 @@ class Connection(
         return self._client.session.in_transaction
 
     def get_settings(self) -> ConnectionSettings:
-        """The parameters that the server reports."""
-        return ConnectionSettings(self._client.session.parameters, self._registry)
+        """The parameters that the server reports: one object, whose attributes are always those of now."""
+        if self._settings is None:
+            self._settings = ConnectionSettings(self._client.session.parameters, self._registry)
+        return self._settings
 
     def get_server_pid(self) -> int:
         """Process id of the backend."""

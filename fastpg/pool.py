@@ -367,7 +367,28 @@ def check_classes(connection_class: type, record_class: type) -> None:
         raise TypeError(f"record_class is expected to be a subclass of fastpg.Record, got {record_class}")
 
 
-class Pool(PoolCalls[RowT], Generic[RowT]):
+_open_pools: weakref.WeakSet[Pool[Any]] = weakref.WeakSet()
+
+
+class PoolMeta(type):
+    """Notices when a method that the one-step calls leave out is replaced, also while pools are in use."""
+
+    def __setattr__(cls, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        look_again()
+
+    def __delattr__(cls, name: str) -> None:
+        super().__delattr__(name)
+        look_again()
+
+
+def look_again() -> None:
+    """Decide once more which pools take their calls in one step."""
+    for pool in list(_open_pools):
+        pool._queue.direct = pool._is_plain()
+
+
+class Pool(PoolCalls[RowT], Generic[RowT], metaclass=PoolMeta):
     """A pool of connections; make it with :func:`create_pool`. It belongs to one event loop."""
 
     __slots__ = (
@@ -555,6 +576,7 @@ class Pool(PoolCalls[RowT], Generic[RowT]):
             holder.put_back()
         self._initialized = True
         self._queue.direct = self._is_plain()
+        _open_pools.add(self)
         self._keep_floor()
 
     def _is_plain(self) -> bool:

@@ -542,3 +542,26 @@ async def test_roles(dsn: str) -> None:
 
     theirs, ours = await both(dsn, scenario)
     assert theirs.entries == ["False"] and ours.entries == ["True"]
+
+
+@covers("Pool: acquire", "Pool: release")
+async def test_methods_that_are_replaced_while_the_pool_is_used(dsn: str) -> None:
+    async def scenario(diary: Diary) -> None:
+        Pool = diary.driver.pool.Pool
+        async with diary.driver.create_pool(diary.dsn, min_size=1, max_size=1) as pool:
+            diary.note(await pool.fetchval("SELECT 1"))
+            for name in ("acquire", "release"):
+                original = getattr(Pool, name)
+
+                def counted(self: Any, *args: Any, name: str = name, original: Any = original, **kwargs: Any) -> Any:
+                    diary.note(name, "was called")
+                    return original(self, *args, **kwargs)
+
+                setattr(Pool, name, counted)
+                try:
+                    diary.note(await pool.fetchval("SELECT 2"), await pool.fetchval("SELECT 2"))
+                finally:
+                    setattr(Pool, name, original)
+                diary.note(await pool.fetchval("SELECT 3"))
+
+    await compare(dsn, scenario)

@@ -232,6 +232,8 @@ async def test_what_the_server_is(dsn: str) -> None:
             settings = con.get_settings()
             diary.note(type(settings).__name__, settings, settings.TimeZone, settings.server_encoding)
             await diary.attempt("nonsense", lambda: settings.nonsense)
+            await con.execute("SET application_name = 'other'")
+            diary.note(settings.application_name, settings is con.get_settings())
             diary.note(con._server_caps, type(con._server_caps).__name__)
             diary.note(diary.driver.connection._detect_server_capabilities(con.get_server_version(), settings))
             diary.note(settings.get_data_codec(23) is None, settings.get_data_codec(987654) is None)
