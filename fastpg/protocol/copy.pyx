@@ -294,7 +294,8 @@ cdef class BufferSink(CopySink):
         out_need(&self.out, min(left, end - p))
         to = self.out.buf + self.out.len
         while end - at >= 5 and at[0] == backend.COPY_DATA:
-            n = load_i32(at + 1) - 4
+            n = load_i32(at + 1)
+            n -= 4              # as Py_ssize_t: the length may be anything
             if n < 0 or n > end - at - 5 or n >= left:
                 break           # malformed, in parts, or the last before a pause
             memcpy(to, at + 5, n)
