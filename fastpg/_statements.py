@@ -143,9 +143,12 @@ class StatementMixin(TypeCodecMixin):
         )  # fmt: skip
 
     def _guess(self, query: str, args: tuple[Any, ...], sink: Any, limit: int) -> FirstExecute | None:
-        """What runs a statement that is new here but not to others."""
+        """What runs a statement that is new here but not to others.
+
+        None for what cannot be run again when the server refuses the guess while it runs: a procedure may commit.
+        """
         size = self._config.max_cacheable_statement_size
-        if size and len(query) > size:
+        if size and len(query) > size or query.lstrip()[:4].lower() == "call":
             return None
         shape = _shapes.get(self._shape_key(query))
         if shape is None:
@@ -269,7 +272,7 @@ _WITHOUT_BINARY = {"getTypeBinaryOutputInfo", "array_send", "get_range_io_data",
 def _is_unwritable(first: FirstExecute, error: Exception) -> bool:
     """Whether a type has no binary form, in which the guess has asked for it: what the statement did is undone then.
 
-    A procedure may have committed before.
+    A procedure, which _guess() has not seen behind a comment, may have committed before.
     """
     return (
         first.misread
