@@ -89,5 +89,5 @@ def find(key):
 def keep(key, Resolved resolved not None):
     """Keep this for the key; the one that was kept first goes when there are too many."""
     if key not in _resolved and len(_resolved) >= KEPT:
-        _resolved.pop(next(iter(_resolved)), None)
+        _resolved.pop(list(_resolved)[0], None)     # another thread may add to it meanwhile
     _resolved[key] = resolved

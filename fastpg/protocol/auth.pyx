@@ -90,7 +90,8 @@ cdef bint expected(uint8_t tag) noexcept:
 
 
 # What the last start-up packet was made of, and the packet: a program says the same to its server each time.
-cdef tuple _last_start = (None, None, None, 0, b"")
+# Threads may read it while another puts a new one there: no C variable, whose references nothing would guard.
+_last_start = (None, None, None, 0, b"")
 
 
 cdef class Handshake:

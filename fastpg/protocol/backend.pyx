@@ -136,7 +136,8 @@ cdef tuple parse_parameter_status(const char *p, Py_ssize_t n, str encoding):
 
 
 # The run of ParameterStatus messages that came last, and what it says: a server says the same to all connections.
-cdef tuple _last_run = (b"", {})
+# Threads may read it while another puts a new one there: no C variable, whose references nothing would guard.
+_last_run = (b"", {})
 
 
 cpdef Py_ssize_t read_parameters(bytes data, Py_ssize_t pos, dict parameters) except -1:
