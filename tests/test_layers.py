@@ -54,6 +54,8 @@ LAYERS: dict[str, list[str]] = {
                          "fastpg.protocol.backend", "fastpg.protocol.row", "fastpg.sinks.record", "fastpg.wire",
                          "fastpg.exceptions*"],
     "fastpg._sharing": ["fastpg._dispatch", "fastpg.call", "fastpg.protocol.operation", "fastpg.protocol.row"],
+    "fastpg._holder": ["fastpg._dispatch", "fastpg._sharing", "fastpg._startup", "fastpg._typing", "fastpg.connection",
+                       "fastpg.exceptions*"],
     "fastpg._depth": ["fastpg.client", "fastpg.protocol.probe", "fastpg.exceptions*"],
     "fastpg._limit": ["fastpg._dispatch"],
     "fastpg._pool_calls": ["fastpg.pipeline", "fastpg._hooks", "fastpg._typing", "fastpg.protocol.record",
