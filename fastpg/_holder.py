@@ -92,13 +92,14 @@ class PoolConnectionHolder(Holder):
 
     __module__ = HOME
 
-    __slots__ = ("_pool", "_proxy", "_timeout")
+    __slots__ = ("_pool", "_proxy", "_timeout", "_unfinished")
 
     def __init__(self, pool: Pool[Any]) -> None:
         super().__init__(pool._queue)
         self._pool = pool
         self._proxy: PoolConnectionProxy[Any] | None = None
         self._timeout: float | None = None
+        self._unfinished: Awaitable[None] | None = None  # what release() left, until it begins
 
     async def connect(self) -> None:
         pool = self._pool
@@ -178,7 +179,7 @@ class PoolConnectionHolder(Holder):
         if con is None or con.is_closed():
             self._con = None
         elif pool._closing or self.is_stale() or con._client.queries_count >= pool._max_queries:
-            return self.finish(con.close(timeout=timeout))
+            return self._rest(functools.partial(con.close, timeout=timeout))
         elif (
             pool._reset is None
             and pool._fast_reset
@@ -201,7 +202,7 @@ class PoolConnectionHolder(Holder):
                 self.put_back()
                 raise
         else:
-            return self.finish(self.reset(timeout))
+            return self._rest(functools.partial(self.reset, timeout))
         self.put_back()
         return None
 
@@ -226,13 +227,25 @@ class PoolConnectionHolder(Holder):
                 await con._reset(timeout=timeout)
                 await pool._reset(con)
 
-    async def finish(self, work: Awaitable[None]) -> None:
+    def _rest(self, work: Callable[[], Awaitable[None]]) -> Awaitable[None]:
+        self._unfinished = self._finish(work)
+        return self._unfinished
+
+    async def _finish(self, work: Callable[[], Awaitable[None]]) -> None:
+        self._unfinished = None
         try:
-            await work
+            await work()
         except BaseException:
             self.drop()
             raise
         finally:
+            self.put_back()
+
+    def give_up(self, rest: Awaitable[None]) -> None:
+        """What release() left has been cancelled. When that was before it began, it has put nothing back."""
+        if self._unfinished is rest:
+            self._unfinished = None
+            self.drop()
             self.put_back()
 
     def put_back(self) -> None:

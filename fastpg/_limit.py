@@ -377,4 +377,4 @@ class Share(Permits):
         """Close a connection that nobody uses; its permit goes to who waits."""
         con, holder._con = holder._con, None
         holder.lease.promised = True
-        pool._finish_later(con.close())
+        pool._finish_later(con.close(), con.terminate)

@@ -507,18 +507,20 @@ class Pool(PoolCalls[RowT], Generic[RowT], metaclass=PoolMeta):
         rest = holder.release(timeout)
         if rest is None:
             return None
-        return self._finish_later(rest)
+        return self._finish_later(rest, functools.partial(holder.give_up, rest))
 
-    def _finish_later(self, rest: Awaitable[None]) -> asyncio.Task[None]:
-        """In a task of its own: the caller may be cancelled, the work goes on."""
+    def _finish_later(self, rest: Awaitable[None], give_up: Callable[[], None]) -> asyncio.Task[None]:
+        """In a task of its own: the caller may be cancelled, the work goes on. give_up: if that is cancelled itself."""
         task: asyncio.Task[None] = self._loop.create_task(rest)  # type: ignore[arg-type]
         self._releases.add(task)
-        task.add_done_callback(self._released)
+        task.add_done_callback(functools.partial(self._released, give_up))
         return task
 
-    def _released(self, task: asyncio.Task[None]) -> None:
+    def _released(self, give_up: Callable[[], None], task: asyncio.Task[None]) -> None:
         self._releases.discard(task)
-        if not task.cancelled():
+        if task.cancelled():
+            give_up()  # a task that is cancelled before its first step never takes one
+        else:
             task.exception()  # the caller has it, unless it was cancelled
 
     async def release(self, connection: Any, *, timeout: float | None = None) -> None:
@@ -550,6 +552,8 @@ class Pool(PoolCalls[RowT], Generic[RowT], metaclass=PoolMeta):
                 self._maintenance_task.cancel()
             await self._wait_until_unused()
             await asyncio.gather(*[holder.close() for holder in self._holders])
+            if self._releases:
+                await asyncio.wait(self._releases)
         except BaseException:
             self.terminate()
             raise
@@ -573,6 +577,8 @@ class Pool(PoolCalls[RowT], Generic[RowT], metaclass=PoolMeta):
             self._inactive = None
         for holder in list(self._holders):
             holder.terminate()
+        for task in self._releases:
+            task.cancel()
         self._queue.fail(exceptions.InterfaceError("pool is closed"))
 
     def _warn_slow_close(self) -> None:

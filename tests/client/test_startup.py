@@ -109,7 +109,7 @@ async def test_a_server_that_dies_at_once() -> None:
 @pytest.mark.parametrize("how", ["timeout", "connect_timeout"])
 async def test_a_silent_server(script: list[Any], stage: str, how: str) -> None:
     with FakeServer(script) as server:
-        limit = {"timeout": 0.1} if how == "timeout" else {"timeout": None, "connect_timeout": "0.1"}
+        limit = {"timeout": 0.3} if how == "timeout" else {"timeout": None, "connect_timeout": "0.3"}
         raised = await refused(asyncio.TimeoutError, server, **limit)
     assert stage in str(raised) and str(server.port) in str(raised)
 
@@ -120,7 +120,7 @@ async def test_a_silent_server(script: list[Any], stage: str, how: str) -> None:
 @pytest.mark.parametrize("mode", ["prefer", "require"])
 async def test_a_server_silent_about_tls(script: list[Any], mode: str) -> None:
     with FakeServer(script) as server:
-        raised = await refused(asyncio.TimeoutError, server, sslmode=mode, timeout=0.1)
+        raised = await refused(asyncio.TimeoutError, server, sslmode=mode, timeout=0.5)
     assert "negotiating TLS with" in str(raised)
 
 

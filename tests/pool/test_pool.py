@@ -139,6 +139,24 @@ async def test_a_failing_reset_closes_the_connection(dsn: str) -> None:
             assert isinstance(caught.value.__cause__, exceptions.DivisionByZeroError)
 
 
+async def test_a_reset_that_is_cancelled_before_it_begins(dsn: str) -> None:
+    async def reset(con: Any) -> None:
+        raise AssertionError("it never begins")
+
+    async with fastpg.create_pool(dsn, min_size=1, max_size=1, reset=reset) as pool:
+        con = await pool.acquire()
+        pid, lent = con.get_server_pid(), con._con
+        giving = asyncio.ensure_future(pool.release(con))
+        await asyncio.sleep(0)
+        for task in pool._releases:
+            task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await giving
+        assert lent.is_closed() and pool.get_idle_size() == 0
+        pool._reset = None
+        assert await asyncio.wait_for(pool.fetchval("SELECT pg_backend_pid()"), WAIT) != pid
+
+
 async def test_callbacks(dsn: str) -> None:
     calls: list[str] = []
 

@@ -505,6 +505,30 @@ async def test_a_forgotten_pool(dsn: str, workers: list[Worker]) -> None:
     await until(lambda: limiter.held() == 0)
 
 
+@pytest.mark.parametrize("cancelled", [True, False])
+async def test_a_connection_that_is_being_given_away_is_closed(dsn: str, cancelled: bool) -> None:
+    # As at the end of asyncio.run(), which cancels tasks that may not have begun.
+    async with fastpg.ThreadedPool(dsn, max_size=1) as pool:
+        assert await pool.fetchval("SELECT 1") == 1
+        shard = pool._shard()
+        holder, share = shard._holders[0], shard._share
+        con = holder._con
+        with share.limiter.lock:
+            share.limiter.promised += 1
+            share.promised += 1
+        share.give(shard, holder)
+        (task,) = shard._releases
+        if cancelled:
+            task.cancel()
+            await asyncio.wait([task])
+            await asyncio.sleep(0)
+            assert con.is_closed() and not con._client.is_connected
+        else:
+            await shard.close()
+            assert task.done() and not con._client.is_connected
+    assert not shard._releases and pool.get_size() == 0
+
+
 async def test_old_connections(dsn: str) -> None:
     async with fastpg.ThreadedPool(dsn, max_size=2, max_inactive_connection_lifetime=0.05) as pool:
         await pool.fetchval("SELECT 1")
