@@ -6,8 +6,7 @@ have to end first, plans that have to be made or are stale.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Generator, Iterable, Sequence
-from contextlib import contextmanager
+from collections.abc import Awaitable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from fastpg import exceptions
@@ -22,7 +21,25 @@ from fastpg.sinks.base import ListSink
 from fastpg.sinks.record import RecordSink
 from fastpg.types import CommandStatus
 
+if TYPE_CHECKING:
+    from fastpg.client import ClientProtocol
+
 AGAIN = object()  # see RunMixin._mend()
+
+
+class Section:
+    """``with Section(client):`` several round trips of one call, and nobody comes in between."""
+
+    __slots__ = ("_client",)
+
+    def __init__(self, client: ClientProtocol) -> None:
+        self._client = client
+
+    def __enter__(self) -> None:
+        self._client.section = self
+
+    def __exit__(self, *error: object) -> None:
+        self._client.section = None
 
 
 class RunMixin(StatementMixin):
@@ -261,12 +278,6 @@ class RunMixin(StatementMixin):
             raise self._not_sent(asyncio.TimeoutError())
         return left
 
-    @contextmanager
-    def _section(self) -> Generator[None, None, None]:
+    def _section(self) -> Section:
         """Several round trips of one call: nobody comes in between."""
-        client = self._client
-        client.section = self
-        try:
-            yield
-        finally:
-            client.section = None
+        return Section(self._client)

@@ -13,52 +13,73 @@ from collections import OrderedDict
 from collections.abc import Hashable
 from typing import Any
 
-__all__ = ["KEPT", "Recent", "Shape", "clear", "forget", "get", "hottest", "put"]
+__all__ = ["KEPT", "Known", "Recent", "Shape", "clear", "forget", "get", "hottest", "put"]
 
 Shape = tuple[tuple[int, ...], "tuple[Any, ...] | None"]
 """OIDs of the parameters; the columns of RowDescription, or None for no rows."""
 
 KEPT = 1000  # shapes, the least recently used one goes first: about a kilobyte each
 
+
+
+class _Entry:
+    __slots__ = ("shape", "uses")
+
+    def __init__(self, shape: Shape) -> None:
+        self.shape = shape
+        self.uses = 1  # how often a connection has begun to use the statement
+
+
 _lock = threading.Lock()
-_shapes: OrderedDict[Hashable, Shape] = OrderedDict()
-_uses: dict[Hashable, int] = {}  # how often a connection has begun to use the statement
+_shapes: OrderedDict[Hashable, _Entry] = OrderedDict()
 
 
 def get(key: Hashable) -> Shape | None:
     """The shape of (session, query), or None."""
     with _lock:
-        shape = _shapes.get(key)
-        if shape is not None:
-            _shapes.move_to_end(key)
-            _uses[key] += 1
-        return shape
+        entry = _shapes.get(key)
+        if entry is None:
+            return None
+        _shapes.move_to_end(key)
+        entry.uses += 1
+        return entry.shape
 
 
 def put(key: Hashable, shape: Shape) -> None:
     """Remember a shape."""
     with _lock:
-        _shapes[key] = shape
-        _shapes.move_to_end(key)
-        _uses.setdefault(key, 1)
+        entry = _shapes.get(key)
+        if entry is None:
+            _shapes[key] = _Entry(shape)
+        else:
+            entry.shape = shape
+            _shapes.move_to_end(key)
         while len(_shapes) > KEPT:
-            oldest, _ = _shapes.popitem(last=False)
-            del _uses[oldest]
+            _shapes.popitem(last=False)
 
 
 def forget(key: Hashable) -> None:
     """Drop a shape that was of no use."""
     with _lock:
         _shapes.pop(key, None)
-        _uses.pop(key, None)
 
 
 def hottest(session: tuple[Any, ...], count: int) -> list[tuple[str, Shape]]:
     """The queries of this session that most connections have used, the most used first; at most `count`."""
     with _lock:
         found = [key for key in _shapes if isinstance(key, tuple) and key[:-1] == session]
-        found.sort(key=_uses.__getitem__, reverse=True)
-        return [(key[-1], _shapes[key]) for key in found[:count]]
+        found.sort(key=lambda key: _shapes[key].uses, reverse=True)
+        return [(key[-1], _shapes[key].shape) for key in found[:count]]
+
+
+class Known:
+    """What a connection's keys begin with, as of so many reports of the server's about its parameters."""
+
+    __slots__ = ("reports", "session")
+
+    def __init__(self) -> None:
+        self.reports = -1
+        self.session: tuple[Any, ...] = ()
 
 
 class Recent:
@@ -83,4 +104,3 @@ def clear() -> None:
     """Drop all shapes."""
     with _lock:
         _shapes.clear()
-        _uses.clear()

@@ -22,6 +22,9 @@ from fastpg.protocol.oneshot import FirstExecute
 from fastpg.protocol.operation import Prepare, SimpleQuery, StatementPlan
 from fastpg.protocol.row import RowPlan
 
+if TYPE_CHECKING:
+    from fastpg.codecs.codec import CodecHandle
+
 FIRST_USER_OID = 16384  # the server gives all objects that are not its own this OID or a higher one
 
 
@@ -32,6 +35,7 @@ class StatementMixin(TypeCodecMixin):
 
     if TYPE_CHECKING:
         _config: Any
+        _known_as: _shapes.Known
         _hooked: bool
         _own_shapes: _shapes.Recent
         _protocol: Any
@@ -94,12 +98,15 @@ class StatementMixin(TypeCodecMixin):
 
     def _plan(self, name: str, query: str, oids: tuple[int, ...], columns: tuple[Any, ...] | None) -> StatementPlan:
         lookup = self._registry.lookup_or_text
-        rows = None
-        if columns is not None:
-            rows = RowPlan(
-                columns, tuple([lookup(column[3]) for column in columns]), self._registry.encoding or "utf-8"
-            )
-        return StatementPlan(query, name.encode(), oids, tuple([lookup(oid) for oid in oids]), rows)
+        readers = tuple([lookup(column[3]) for column in columns or ()])
+        return self._plan_with(name, query, oids, columns, tuple([lookup(oid) for oid in oids]), readers)
+
+    def _plan_with(
+        self, name: str, query: str, oids: tuple[int, ...], columns: tuple[Any, ...] | None,
+        writers: tuple[CodecHandle, ...], readers: tuple[CodecHandle, ...],
+    ) -> StatementPlan:  # fmt: skip
+        rows = None if columns is None else RowPlan(columns, readers, self._registry.encoding or "utf-8")
+        return StatementPlan(query, name.encode(), oids, writers, rows)
 
     # ------------------------------------------------- a guess at the first use
 
@@ -112,7 +119,7 @@ class StatementMixin(TypeCodecMixin):
         if self._hooked or self.is_closed() or self.is_in_transaction():
             return
         for query, (oids, columns) in _shapes.hottest(self._shape_key("")[:-1], count):
-            known = not self._registry.missing([*oids, *(column[3] for column in columns or ())])
+            known = self._registry.of_statement(oids, columns) is not None
             if known and query not in self._warming and self._cache.get(query) is None:
                 name = self._get_unique_id("stmt")
                 self._warming[query] = name, Prepare(name.encode(), query)
@@ -127,20 +134,24 @@ class StatementMixin(TypeCodecMixin):
                 _shapes.forget(self._shape_key(query))
                 continue
             oids, columns = operation.result
-            if self._cache.get(query) or self._registry.missing([*oids, *(column[3] for column in columns or ())]):
+            codecs = self._registry.of_statement(oids, columns)
+            if codecs is None or self._cache.get(query):
                 self._forget_statement(name.encode())
             else:
-                self._cache.put(query, self._plan(name, query, oids, columns))
+                self._cache.put(query, self._plan_with(name, query, oids, columns, *codecs))
 
     def _shape_key(self, query: str) -> tuple[Any, ...]:
         # Who it is sees the same tables, as long as nobody sets another role or, before PostgreSQL 18, which reports
         # it, another search_path.
-        params, reported = self._params, self._client.session.parameters
-        settings = params.server_settings
-        return (
-            self._addr, params.database, reported.get("session_authorization", params.user),
-            reported.get("search_path", settings.get("search_path")), settings.get("options"), query,
-        )  # fmt: skip
+        known, session = self._known_as, self._client.session
+        if known.reports != session.reports:
+            params, reported = self._params, session.parameters
+            settings = params.server_settings
+            known.reports, known.session = session.reports, (
+                self._addr, params.database, reported.get("session_authorization", params.user),
+                reported.get("search_path", settings.get("search_path")), settings.get("options"),
+            )  # fmt: skip
+        return (*known.session, query)
 
     def _guess(self, query: str, args: tuple[Any, ...], sink: Any, limit: int) -> FirstExecute | None:
         """What runs a statement that is new here but not to others.
@@ -154,12 +165,14 @@ class StatementMixin(TypeCodecMixin):
         if shape is None:
             return None
         oids, columns = shape
-        if self._registry.missing([*oids, *(column[3] for column in columns or ())]):
+        codecs = self._registry.of_statement(oids, columns)
+        if codecs is None:
             return None
         if self.is_in_transaction() and not self._may_guess_in_transaction(query, oids, columns):
             return None
         name = self._get_unique_id("stmt") if self._config.statement_cache_size else ""
-        return FirstExecute(self._plan(name, query, oids, columns), args, sink, partial(_replan, self._registry), limit)
+        plan = self._plan_with(name, query, oids, columns, *codecs)
+        return FirstExecute(plan, args, sink, partial(_replan, self._registry), limit)
 
     def _may_guess_in_transaction(self, query: str, oids: tuple[int, ...], columns: tuple[Any, ...] | None) -> bool:
         """Whether it is safe: what the server refuses of a guess would end the transaction.
@@ -247,7 +260,10 @@ class StatementMixin(TypeCodecMixin):
 
     def _keep_first(self, first: FirstExecute) -> None:
         plan = first.statement
-        self._keep_shape(plan.query, plan.parameter_oids, plan.plan.columns if plan.plan else None)
+        if plan is not first.guess:
+            self._keep_shape(plan.query, plan.parameter_oids, plan.plan.columns if plan.plan else None)
+        elif not self._config.statement_cache_size:
+            self._own_shapes.add(plan.query)
         if plan.name:
             self._cache.put(plan.query, plan)
 

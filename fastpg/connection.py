@@ -120,9 +120,9 @@ class Connection(
     """
 
     __slots__ = (
-        "__weakref__", "_addr", "_cache", "_client", "_closed", "_config", "_declared", "_identity", "_loop",
-        "_own_shapes", "_params", "_pool_release_ctr", "_protocol", "_query_loggers", "_record_class", "_registry",
-        "_reset_query", "_rows", "_settings", "_source_traceback", "_top_xact", "_transport", "_warming",
+        "__weakref__", "_addr", "_cache", "_client", "_closed", "_config", "_declared", "_identity", "_known_as",
+        "_loop", "_own_shapes", "_params", "_pool_release_ctr", "_protocol", "_query_loggers", "_record_class",
+        "_registry", "_reset_query", "_rows", "_settings", "_source_traceback", "_top_xact", "_transport", "_warming",
     )  # fmt: skip
 
     def __init__(
@@ -153,6 +153,7 @@ class Connection(
         self._identity: Any = None
         self._settings: ConnectionSettings | None = None
         self._own_shapes = _shapes.Recent()
+        self._known_as = _shapes.Known()
         self._warming: dict[str, tuple[str, Prepare]] = {}  # query -> name and what has it parsed, see _warm_up()
         self._cache = StatementCache(
             loop, config.statement_cache_size, config.max_cached_statement_lifetime, protocol

@@ -155,6 +155,23 @@ cdef class Registry:
             self.overlay[oid] = handle
         return handle
 
+    def of_statement(self, tuple oids not None, tuple columns):
+        """The codecs of parameters and columns, by lookup_or_text(); None where one of those is missing()."""
+        cdef tuple column
+        cdef bint known = True
+        wanted = list(oids)
+        if columns is not None:
+            for column in columns:
+                wanted.append(column[3])
+        for oid in wanted:
+            if builtin(oid) == NULL and oid not in self.overlay:
+                known = False
+        if not known and self.missing(wanted):
+            return None
+        count = len(oids)
+        handles = [self.lookup_or_text(oid) for oid in wanted]
+        return tuple(handles[:count]), tuple(handles[count:])
+
     def in_text(self, CodecHandle handle not None):
         """The codec of the same type in its text form. Raises UnsupportedClientFeatureError where it has none."""
         return in_text(handle)

@@ -46,6 +46,7 @@ cdef class FirstExecute(Execute):
     result is what read() makes of them.
     """
 
+    cdef readonly StatementPlan guess
     cdef object replan
     cdef readonly bint misread          # the rows are `kept`
     cdef readonly tuple columns         # RowDescription's, of rows that are kept
@@ -55,6 +56,7 @@ cdef class FirstExecute(Execute):
 
     def __init__(self, StatementPlan statement, args, sink, replan, limit=0, waiter=None):
         Execute.__init__(self, statement, args, sink, waiter, limit)
+        self.guess = statement
         self.replan = replan
 
     cdef int fill(self, Out *out) except -1:
@@ -92,7 +94,7 @@ cdef class FirstExecute(Execute):
         return self.unexpected(tag)
 
     cdef int rows_are(self, object columns) except -1:
-        cdef StatementPlan guess = self.statement
+        cdef StatementPlan guess = self.guess
         cdef RowPlan plan = guess.plan
         self.described = True
         if columns is None:

@@ -12,6 +12,7 @@ cdef enum:
     FILL_DONE = 0           # everything has been written, the last Sync included
     FILL_MORE = 1           # call again when there is room
     FILL_WAIT = 2           # nothing to write now; the producer calls Session.wake()
+    FILL_SPLICE = 3         # as FILL_MORE; first spliced() goes out, behind what has been written
 
 cdef enum Phase:
     PHASE_QUEUED = 0        # not a byte written
@@ -43,6 +44,7 @@ cdef class Operation:
 
     cdef Py_ssize_t eat(self, const char *p, const char *end) except -1     # bytes read
     cdef int fill(self, Out *out) except -1         # FILL_*
+    cdef bytes spliced(self)                        # once after each FILL_SPLICE
     cdef int on_message(self, uint8_t tag, const char *p, Py_ssize_t n) except -1   # 0 go on, 1 pause
     cdef int on_rows(self, const char *p, const char *end) except -1    # 0 go on, 1 pause
     cdef int on_error(self, object error) except -1
@@ -71,6 +73,7 @@ cdef class StatementPlan:
     cdef bytes suffix                   # result formats, Execute without limit, Sync
     cdef bytes suffix_first             # the same with a limit of one row
 
+    cdef bytes bind_prefix(self)
     cdef int write_bind(self, Out *out, bytes portal, object args, Py_ssize_t element) except -1
     cdef int write_query(self, Out *out, object args, uint32_t limit, bint sync) except -1
     cdef bytes ended(self, const char *p, Py_ssize_t n)

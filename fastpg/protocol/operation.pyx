@@ -3,10 +3,11 @@
 # answer it; the six messages that belong to everyone never come here. An operation that meets a message it does not
 # expect raises ProtocolError and the connection is closed. May import: wire, codec, frontend, backend, row, exceptions.
 
+from cpython.bytes cimport PyBytes_FromStringAndSize
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from cpython.tuple cimport PyTuple_GET_ITEM, PyTuple_GET_SIZE
 from cpython.sequence cimport PySequence_Check
-from libc.string cimport memcmp
+from libc.string cimport memcmp, memcpy
 
 from fastpg.codecs.codec cimport Codec, CodecHandle
 from fastpg.protocol cimport backend
@@ -14,13 +15,13 @@ from fastpg.protocol.backend cimport expect_empty, tag_name
 from fastpg.protocol.frontend cimport (
     write_close, write_copy_fail, write_describe, write_execute, write_flush, write_parse, write_query, write_sync,
 )
+from fastpg.protocol.row cimport format_section
 from fastpg.protocol.status cimport command_status
 from fastpg.wire cimport (
-    FASTPG_MAX_MESSAGE, Out, out_begin_message, out_bytes, out_cstring, out_end_message, out_i32,
+    FASTPG_MAX_MESSAGE, Out, out_begin_message, out_bytes, out_cstring, out_end_message, out_i32, store_u16,
 )
 
 from fastpg.exceptions import DataError, InterfaceError, InternalClientError, ProtocolError, annotate
-from fastpg.protocol.row import format_section
 
 cdef enum:
     MAX_PARAMETERS = 65535
@@ -32,6 +33,9 @@ cdef class Operation:
     """One request. Subclasses write themselves in fill() and read their answer in on_message()."""
 
     cdef int fill(self, Out *out) except -1:
+        raise NotImplementedError
+
+    cdef bytes spliced(self):
         raise NotImplementedError
 
     cdef int on_message(self, uint8_t tag, const char *p, Py_ssize_t n) except -1:
@@ -127,14 +131,24 @@ cdef class StatementPlan:
             if handle is None:
                 raise TypeError("no codec for a parameter")
             self.codecs[i] = handle.codec
-        self.prefix = (name + b"\0" + format_section([handle.format for handle in parameters])
-                       + self.parameter_count.to_bytes(2, "big"))
+        self.prefix = self.bind_prefix()
         results = plan.formats if plan is not None else b"\0\0"
         self.suffix = results + b"E\0\0\0\x09\0\0\0\0\0S\0\0\0\4"
         self.suffix_first = results + b"E\0\0\0\x09\0\0\0\0\1S\0\0\0\4"
 
     def __dealloc__(self):
         PyMem_Free(self.codecs)
+
+    cdef bytes bind_prefix(self):
+        # What stands between the portal's name and the values.
+        cdef Py_ssize_t length = len(self.name) + 1
+        cdef bytes formats = format_section(self.codecs, self.parameter_count)
+        cdef bytes prefix = PyBytes_FromStringAndSize(NULL, length + len(formats) + 2)
+        cdef char *p = prefix
+        memcpy(p, <const char *>self.name, length)
+        memcpy(p + length, <const char *>formats, len(formats))
+        store_u16(p + length + len(formats), self.parameter_count)
+        return prefix
 
     cdef int write_bind(self, Out *out, bytes portal, object args, Py_ssize_t element) except -1:
         cdef bytes results = self.plan.formats if self.plan is not None else b"\0\0"

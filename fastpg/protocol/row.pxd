@@ -40,6 +40,8 @@ cdef class RowSink:
 
 # What a sink makes of these runs of DataRow messages.
 cpdef object read_rows(RowSink sink, RowPlan plan, list runs)
+# The shortest format-code section of Bind for what these codecs read or write (manual, "Message Formats", Bind).
+cdef bytes format_section(const Codec **codecs, Py_ssize_t count)
 cdef uint16_t row_fields(RowPlan plan, const char **p, const char *end) except 0xffff
 # row: counted from 0, -1 when it is not known.
 cdef int raise_in_row(RowPlan plan, Py_ssize_t column, object error, Py_ssize_t row=*) except -1

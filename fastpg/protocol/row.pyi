@@ -1,8 +1,5 @@
 # SPDX-License-Identifier: MIT
-from collections.abc import Iterable
 from typing import Any
-
-def format_section(formats: Iterable[int]) -> bytes: ...
 
 class RowPlan:
     def __init__(self, columns: tuple[Any, ...], handles: tuple[Any, ...], encoding: str = "utf-8") -> None: ...

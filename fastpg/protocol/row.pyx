@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: MIT
 # Row plans and the base of row sinks. May import: wire, codec, record, exceptions.
 
+from cpython.bytes cimport PyBytes_FromStringAndSize
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
 
 from fastpg.codecs.codec cimport CODEC_ATOMIC, FORMAT_BINARY, Codec, CodecHandle
-from fastpg.wire cimport load_u16
+from fastpg.wire cimport load_u16, store_u16
 
 from fastpg.exceptions import ProtocolError, UnrepresentableValueError
 from fastpg.protocol.record import RecordDescriptor
@@ -28,22 +29,20 @@ cdef class RowPlan:
         self.count = len(columns)
         self.columns = columns
         self.handles = handles
-        self.names = tuple([column[0].decode(encoding, "backslashreplace") for column in columns])
+        self.names = tuple([(<bytes?>column[0]).decode(encoding, "backslashreplace") for column in columns])
         self.descriptor = RecordDescriptor(self.names)
         self.codecs = <const Codec **>PyMem_Malloc((self.count or 1) * sizeof(Codec *))
         if self.codecs == NULL:
             raise MemoryError
         self.atomic = True
-        formats = []
         for i in range(self.count):
             handle = handles[i]
             if handle is None:
                 raise TypeError("no codec for a column")
             self.codecs[i] = handle.codec
-            formats.append(handle.codec.format)
             if not handle.codec.flags & CODEC_ATOMIC:
                 self.atomic = False
-        self.formats = format_section(formats)
+        self.formats = format_section(self.codecs, self.count)
         self.derived = {}
 
     def __dealloc__(self):
@@ -65,13 +64,22 @@ cdef class RowPlan:
         return tuple([self.codecs[i].kind for i in range(self.count)])
 
 
-def format_section(formats) -> bytes:
-    """The shortest format-code section of Bind for these codes (manual, "Message Formats", Bind)."""
-    if not any(formats):
+cdef bytes format_section(const Codec **codecs, Py_ssize_t count):
+    cdef Py_ssize_t i, binary = 0
+    cdef bytes section
+    cdef char *p
+    for i in range(count):
+        binary += codecs[i].format == FORMAT_BINARY
+    if not binary:
         return b"\0\0"
-    if all(code == FORMAT_BINARY for code in formats):
+    if binary == count:
         return b"\0\1\0\1"
-    return len(formats).to_bytes(2, "big") + b"".join([code.to_bytes(2, "big") for code in formats])
+    section = PyBytes_FromStringAndSize(NULL, 2 + 2 * count)
+    p = section
+    store_u16(p, <uint16_t>count)
+    for i in range(count):
+        store_u16(p + 2 + 2 * i, codecs[i].format)
+    return section
 
 
 cdef class RowSink:

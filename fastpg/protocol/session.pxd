@@ -33,12 +33,15 @@ cdef class Session:
     cdef Operation recovery         # makes the transaction that a refused BEGIN was for a failed one
     cdef readonly int tx_status     # b'I', b'T' or b'E', the server's word
     cdef readonly dict parameters   # ParameterStatus
+    cdef readonly int reports       # ParameterStatus messages since the start-up
     cdef readonly str encoding      # Python's codec of the client encoding, None for UTF-8
     cdef readonly str first_encoding    # the same when the session began: what RESET ALL goes back to
     cdef readonly object last_error # an ErrorResponse that answered no operation (57P01 and its kin)
     cdef readonly object failure    # why the session is dead, or None
     cdef readonly bint paused       # a sink asked to stop reading
     cdef public bint writable       # the transport takes bytes
+    cdef bint splicing              # of the next pump(): whoever calls it sends `splice`, at once, behind its output
+    cdef bytes splice
     cdef public Py_ssize_t max_result_bytes     # of DataRow messages an operation, 0 for no limit
     cdef Py_ssize_t result_bytes
     cdef public object listener     # on_parameter, on_notice, on_notification

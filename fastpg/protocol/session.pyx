@@ -12,8 +12,10 @@ from fastpg.protocol.backend cimport expect_empty, length_limit, tag_name
 from fastpg.protocol.frontend cimport write_close
 from fastpg.protocol.begin cimport FailedTransaction
 from fastpg.protocol.opening cimport Opening
-from fastpg.protocol.operation cimport FILL_DONE, FILL_WAIT, PHASE_DONE, PHASE_QUEUED, PHASE_SENT, Operation
-from fastpg.wire cimport load_i32, out_free
+from fastpg.protocol.operation cimport (
+    FILL_DONE, FILL_SPLICE, FILL_WAIT, PHASE_DONE, PHASE_QUEUED, PHASE_SENT, Operation,
+)
+from fastpg.wire cimport load_i32, out_bytes, out_free
 
 from fastpg._encodings import python_encoding
 from fastpg.exceptions import ConnectionDoesNotExistError, InterfaceError, ProtocolError, annotate, from_fields
@@ -107,6 +109,9 @@ cdef class Session:
         cdef Operation op
         cdef Py_ssize_t mark
         cdef int state
+        cdef bytes splice = None
+        cdef bint splicing = self.splicing
+        self.splicing = False       # not of a pump() that fill() leads to
         while self.cursor is not None and self.writable and self.out.len < HIGH_WATER:
             op = self.cursor
             mark = self.out.len
@@ -114,6 +119,10 @@ cdef class Session:
                 if op.riders and op.phase == PHASE_QUEUED:
                     self.write_riders(op)
                 state = op.fill(&self.out)
+                if state == FILL_SPLICE:
+                    splice = op.spliced()
+                    if not splicing:
+                        out_bytes(&self.out, <const char *>splice, len(splice))
             except BaseException as error:
                 self.out.len = mark
                 if op.phase != PHASE_QUEUED:
@@ -136,6 +145,9 @@ cdef class Session:
             if state == FILL_DONE:
                 self.cursor = op.next
             elif state == FILL_WAIT:
+                break
+            elif state == FILL_SPLICE and splicing:
+                self.splice = splice
                 break
         return 0
 
@@ -416,6 +428,7 @@ cdef class Session:
             if len(self.parameters) >= 1000 and name not in self.parameters:
                 raise ProtocolError("the server reports more than 1000 parameters")
             self.parameters[name] = value
+            self.reports += 1
             if name == "client_encoding":
                 self.encoding = python_encoding(value)
             if self.listener is not None:
