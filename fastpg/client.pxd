@@ -25,6 +25,7 @@ cdef class Client:
     cdef object create_future
     cdef bint plain_futures                 # create_future() makes an asyncio.Future and does nothing else
     cdef object write                       # the transport's
+    cdef object writelines                  # the transport's, of uvloop; or None
     cdef public dict plans                  # SQL -> StatementPlan: the entries of the connection's statement cache
     cdef unsigned long long uses            # the clock of the statement cache: counts what it gave
     cdef public list to_close               # names of statements that are to be closed in passing
@@ -52,6 +53,7 @@ cdef class Client:
     cdef int watch(self, bint on) except -1
     cdef Operation to_cancel(self)
     cdef int flush(self) except -1
+    cdef bint pump(self) except -1          # whether it has sent something already
     cdef int arm(self, double when) except -1
     cdef Operation find(self, object waiter)
     cdef int after_feed_slow(self) except -1

@@ -83,6 +83,8 @@ cdef class Client:
     def connection_made(self, transport):
         self.transport = transport
         self.write = transport.write
+        # asyncio's own joins what it gets, or (CVE-2024-12254, before Python 3.12.9 and 3.13.2) never says to wait.
+        self.writelines = transport.writelines if type(transport).__module__.startswith("uvloop") else None
 
     def attach(self, transport, bytes leftover=b""):
         """Take over a transport whose start-up has been driven by somebody else."""
@@ -146,12 +148,11 @@ cdef class Client:
 
     def resume_writing(self):
         self.session.writable = True
-        self.session.pump(None)
         self.flush()
 
     def connection_lost(self, exc):
         transport, self.transport = self.transport, None
-        self.write = None
+        self.write = self.writelines = None
         if transport is not None:
             transport.close()       # lost already, but a TLS transport of Python 3.10 warns unless it was told
         if self.farewell is not None and exc is None and self.session.head is None:
@@ -314,13 +315,23 @@ cdef class Client:
                 self.write(data)
             if self.session.cursor is None or not self.session.writable:
                 return 0
-            self.session.pump(None)
-            if self.session.out.len == 0:
+            if not self.pump() and self.session.out.len == 0:
                 return 0
         if not self.flush_scheduled:
             self.flush_scheduled = True
             self.schedule(self.on_flush)
         return 0
+
+    cdef bint pump(self) except -1:
+        cdef bytes splice
+        self.session.splicing = self.writelines is not None
+        self.session.pump(None)
+        splice, self.session.splice = self.session.splice, None
+        if splice is None:
+            return False
+        if self.transport is not None:
+            self.writelines((self.session.take_output(), splice))
+        return True
 
     def run(self, Operation op, double timeout=-1):
         """Queue an operation; the Future of its result. timeout in seconds, negative for none."""
@@ -350,7 +361,6 @@ cdef class Client:
 
     def wake(self) -> None:
         """A producer has something: write it."""
-        self.session.pump(None)
         self.flush()
 
     # ------------------------------------------------- deadlines and cancelling
@@ -565,7 +575,7 @@ cdef class Client:
     def abort(self, error=None) -> None:
         """Close at once; operations in flight fail."""
         transport, self.transport = self.transport, None
-        self.write = None
+        self.write = self.writelines = None
         if self.fork_epoch != _forks:
             return
         if transport is not None:

@@ -12,10 +12,12 @@ cdef class RowSource:
 
     begin() is called once, when the server asks for data, with the number of columns it expects.
     fill() returns FILL_DONE at the end, FILL_MORE when there is more at once, FILL_WAIT when a producer
-    must deliver first (it then calls Client.wake()). abort() is called once when nobody wants more.
+    must deliver first (it then calls Client.wake()), FILL_SPLICE when `splice` is to be sent without being copied.
+    abort() is called once when nobody wants more.
     """
     cdef public Py_ssize_t high_water       # bytes in the buffer at which fill() stops
     cdef public Py_ssize_t low_water        # a waiting producer is woken below this many bytes
+    cdef bytes splice
 
     cdef int begin(self, Py_ssize_t columns) except -1
     cdef int fill(self, Out *out) except -1

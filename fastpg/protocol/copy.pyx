@@ -9,9 +9,9 @@ from libc.string cimport memcpy
 from fastpg.protocol cimport backend
 from fastpg.protocol.backend cimport expect_empty
 from fastpg.protocol.frontend cimport (
-    write_copy_data, write_copy_done, write_copy_fail, write_query, write_sync,
+    begin_copy_data, write_copy_data, write_copy_done, write_copy_fail, write_query, write_sync,
 )
-from fastpg.protocol.operation cimport FILL_DONE, FILL_MORE, FILL_WAIT, Operation
+from fastpg.protocol.operation cimport FILL_DONE, FILL_MORE, FILL_SPLICE, FILL_WAIT, Operation
 from fastpg.protocol.status cimport command_status
 from fastpg.wire cimport Out, load_i32, out_bytes, out_free, out_need
 
@@ -21,6 +21,7 @@ cdef enum:
     HIGH_WATER = 256 * 1024
     LOW_WATER = 64 * 1024
     CHUNK = 512 * 1024              # a larger buffer goes out as several CopyData messages
+    SPLICED = 16 * 1024             # bytes of a chunk that is rather sent by itself than copied
 
 
 cdef class RowSource:
@@ -53,15 +54,20 @@ cdef object as_bytes(object chunk):
     return view.cast("B") if view.c_contiguous else view.tobytes()
 
 
-cdef int write_chunk(Out *out, object chunk) except -1:
+cdef int write_chunk(RowSource source, Out *out, object chunk) except -1:
+    # Whether it is to be sent from where it is, FILL_SPLICE: only the head of its message has been written.
     cdef const unsigned char[::1] view
     cdef Py_ssize_t at = 0, n
+    if type(chunk) is bytes and SPLICED <= len(<bytes>chunk) <= CHUNK:
+        begin_copy_data(out, len(<bytes>chunk))
+        source.splice = chunk
+        return FILL_SPLICE
     view = as_bytes(chunk)
     while at < view.shape[0]:
         n = min(<Py_ssize_t>CHUNK, view.shape[0] - at)
         write_copy_data(out, <const char *>&view[at], n)
         at += n
-    return 0
+    return FILL_MORE
 
 
 cdef class IteratorSource(RowSource):
@@ -76,7 +82,8 @@ cdef class IteratorSource(RowSource):
             if chunk is self:
                 self.chunks = None
                 return FILL_DONE
-            write_chunk(out, chunk)
+            if write_chunk(self, out, chunk) == FILL_SPLICE:
+                return FILL_SPLICE
         return FILL_MORE
 
     cdef int abort(self, object error) except -1:
@@ -130,12 +137,15 @@ cdef class PushSource(RowSource):
 
     cdef int fill(self, Out *out) except -1:
         cdef bint full = self.size >= self.low_water
-        while self.chunks and out.len < self.high_water:
+        cdef int state = FILL_MORE
+        while self.chunks and out.len < self.high_water and state == FILL_MORE:
             chunk = self.chunks.popleft()
             self.size -= len(chunk)
-            write_chunk(out, chunk)
+            state = write_chunk(self, out, chunk)
         if full and self.size < self.low_water and self.drained is not None:
             self.drained()
+        if state == FILL_SPLICE:
+            return FILL_SPLICE
         if self.chunks:
             return FILL_MORE
         if self.failure is not None:
@@ -189,6 +199,11 @@ cdef class CopyIn(Operation):
         write_copy_fail(out, b"COPY aborted due to an exception in input generator")
         self.end(self.error)
         return FILL_DONE
+
+    cdef bytes spliced(self):
+        cdef bytes chunk = self.source.splice
+        self.source.splice = None
+        return chunk
 
     cdef int end(self, object error) except -1:
         # Nothing more is written; the source hears of it once, unless it has said itself that it has ended.

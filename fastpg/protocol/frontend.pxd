@@ -17,6 +17,7 @@ cdef int write_close(Out *out, char what, bytes name) except -1
 cdef int write_sync(Out *out) except -1
 cdef int write_flush(Out *out) except -1
 cdef int write_terminate(Out *out) except -1
+cdef int begin_copy_data(Out *out, Py_ssize_t n) except -1          # n bytes have to follow
 cdef int write_copy_data(Out *out, const char *p, Py_ssize_t n) except -1
 cdef int write_copy_done(Out *out) except -1
 cdef int write_copy_fail(Out *out, bytes reason) except -1

@@ -61,11 +61,15 @@ cdef int write_terminate(Out *out) except -1:
     return out_bytes(out, b"X\0\0\0\4", 5)
 
 
-cdef int write_copy_data(Out *out, const char *p, Py_ssize_t n) except -1:
+cdef int begin_copy_data(Out *out, Py_ssize_t n) except -1:
     # wire_len() keeps the whole message, length word included, below the server's limit.
     cdef int length = wire_len(n + 4)
     out_u8(out, b"d")
-    out_i32(out, length)
+    return out_i32(out, length)
+
+
+cdef int write_copy_data(Out *out, const char *p, Py_ssize_t n) except -1:
+    begin_copy_data(out, n)
     return out_bytes(out, p, n)
 
 

@@ -242,6 +242,32 @@ async def test_one_large_buffer(connection: fastpg.Connection) -> None:
     assert sink.getvalue() == data * 2
 
 
+@pytest.mark.parametrize("tls", [False, True])
+async def test_chunks_of_all_sizes(server_with: Callable[..., AnyServer], tls: bool) -> None:
+    server = server_with("tls") if tls else server_with()
+    connection = await fastpg.connect(server.dsn, ssl="require" if tls else False)
+    await connection.execute("CREATE TEMP TABLE t (a int, b text)")
+    sizes = [1, 0, 16, 15, 511, 700, 3, 64, 64, 64, 512, 1]  # kB, or rows
+    chunks = [b"".join(b"%d\t%s\n" % (number, b"x" * 1018) for _ in range(size))
+              for number, size in enumerate(sizes)]  # fmt: skip
+    chunks[3:3] = [chunks[4][:20_000], chunks[4][20_000:20_007], chunks[4][20_007:]]
+
+    async def source() -> AsyncIterator[bytes]:
+        for chunk in chunks:
+            yield chunk
+            if len(chunk) > 100_000:
+                await asyncio.sleep(0.001)
+
+    rows = sum(chunk.count(b"\n") for chunk in chunks)
+    for data in (source(), io.BytesIO(b"".join(chunks)), b"".join(chunks)):
+        assert await within(connection.copy_to_table("t", source=data)) == f"COPY {rows}"
+        sink = io.BytesIO()
+        assert await within(connection.copy_from_table("t", output=sink)) == f"COPY {rows}"
+        assert sink.getvalue() == b"".join(chunks)
+        await connection.execute("TRUNCATE t")
+    connection.terminate()
+
+
 async def test_others_get_their_turns(connection: fastpg.Connection, monitor: fastpg.Connection) -> None:
     turns = 0
 

@@ -250,6 +250,23 @@ def test_large_chunks_are_split() -> None:
     assert max(len(body) for _, body in sent) <= 512 * 1024 and sent[-1] == ("c", b"")
 
 
+@pytest.mark.parametrize("push", [True, False])
+def test_chunks_of_all_sizes(push: bool) -> None:
+    sizes = [0, 1, 16_383, 16_384, 3, 524_288, 20_000, 20_000, 524_289, 5]
+    chunks = [bytes([i]) * size for i, size in enumerate(sizes)]
+    source = PushSource() if push else IteratorSource(chunks)
+    session, _, waiter = begin(source)
+    session.feed(m.copy_in_response())
+    if push:
+        for chunk in chunks:
+            source.push(chunk)
+        source.end()
+    sent = output(session)
+    assert b"".join(body for tag, body in sent if tag == "d") == b"".join(chunks) and sent[-1] == ("c", b"")
+    session.feed(m.command_complete("COPY 1") + m.ready())
+    assert waiter.value == "COPY 1" and works(session)
+
+
 # ---------------------------------------------------------------- COPY TO STDOUT
 
 
