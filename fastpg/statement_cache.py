@@ -39,10 +39,10 @@ class StatementCache:
     def __iter__(self) -> Iterator[str]:
         return iter(self.entries)
 
-    def get(self, query: str) -> StatementPlan | None:
-        """The plan, now the most recently used; or None."""
+    def get(self, query: str, *, promote: bool = True) -> StatementPlan | None:
+        """The plan or None. promote: it is the most recently used one from now on."""
         plan = self.entries.get(query)
-        if plan is not None:
+        if plan is not None and promote:
             self._client.count_use(plan)
         return plan
 
@@ -73,6 +73,10 @@ class StatementCache:
         return self.entries[query].used
 
     # asyncpg's names, which programs use to look at a cache or to change its limits.
+
+    def has(self, query: str) -> bool:
+        """Whether there is an entry."""
+        return query in self.entries
 
     def iter_statements(self) -> Iterator[StatementPlan]:
         """The plans, the least recently used first."""

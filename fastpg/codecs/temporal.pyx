@@ -240,7 +240,7 @@ cdef int timestamp_encode(const Codec *self, Out *out, object value) except -1:
     if type(value) is InfinityDatetime or type(value) is InfinityDate:
         return put_int64(out, INT64_MAX if value.year == 9999 else INT64_MIN)
     if PyDateTime_Check(value):
-        if datetime_tzinfo(value) is not None:
+        if datetime_tzinfo(value) is not None and value.utcoffset() is not None:
             raise TypeError("can't subtract offset-naive and offset-aware datetimes")
         return put_int64(out, wall_us(value))
     if PyDate_Check(value):

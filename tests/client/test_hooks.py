@@ -368,6 +368,9 @@ async def test_private_shapes(dsn: str) -> None:
         await connection.fetchval(f"SELECT {n}")
     assert [plan.query for plan in cache.iter_statements()] == ["SELECT 0", "SELECT 1", "SELECT 2"]
     assert cache.get_max_size() == 100 and cache.get_max_lifetime() == 300
+    assert cache.has("SELECT 1") and not cache.has("SELECT 3")
+    assert cache.get("SELECT 0", promote=False).query == "SELECT 0", "it stays the one that goes first"
+    assert [plan.query for plan in cache.iter_statements()] == ["SELECT 0", "SELECT 1", "SELECT 2"]
     cache.set_max_size(1)
     assert [plan.query for plan in cache.iter_statements()] == ["SELECT 2"]
     assert len(connection._stmts_to_close) == 2

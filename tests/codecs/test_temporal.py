@@ -150,6 +150,21 @@ def test_wrong_values(oid: int, value: Any, error: type[Exception], text: str) -
         encode(oid, value)
 
 
+class Undecided(datetime.tzinfo):
+    """A zone of which no offset is known: Python counts such values as naive."""
+
+    def utcoffset(self, dt: datetime.datetime | None) -> None:
+        return None
+
+    tzname = dst = utcoffset
+
+
+def test_a_time_zone_without_an_offset() -> None:
+    moment = datetime.datetime(2024, 2, 29, 13, 5)
+    for oid in (TIMESTAMP, TIMESTAMPTZ):
+        assert encode(oid, moment.replace(tzinfo=Undecided())) == encode(oid, moment)
+
+
 def test_dates_from_datetimes_and_back() -> None:
     moment = datetime.datetime(2024, 2, 29, 13, 5)
     assert decode(DATE, encode(DATE, moment)) == datetime.date(2024, 2, 29)
