@@ -16,6 +16,7 @@ from fastpg.protocol.record import Record
 
 if TYPE_CHECKING:
     from fastpg.connection import Connection
+    from fastpg.prepared_stmt import PreparedStatement
     from fastpg.protocol.operation import StatementPlan
     from fastpg.sinks.base import ListSink
 
@@ -36,7 +37,7 @@ def given(row_factory: Any) -> tuple[Any, ...]:
 class CursorFactory(Generic[RowT]):
     """What ``connection.cursor()`` gives: await it for a Cursor, or iterate over it with ``async for``."""
 
-    __slots__ = ("_args", "_connection", "_prefetch", "_query", "_releases", "_rows", "_state", "_timeout")
+    __slots__ = ("_args", "_connection", "_owner", "_prefetch", "_query", "_releases", "_rows", "_state", "_timeout")
 
     def __init__(
         self,
@@ -47,6 +48,7 @@ class CursorFactory(Generic[RowT]):
         prefetch: int | None,
         timeout: float | None,
         rows: type | ListSink,
+        owner: PreparedStatement[Any] | None = None,
     ) -> None:
         self._connection = connection
         self._query = query
@@ -55,27 +57,28 @@ class CursorFactory(Generic[RowT]):
         self._prefetch = prefetch
         self._timeout = timeout
         self._rows = rows  # what new_sink() takes
+        self._owner = owner  # the server's statement, and its portals with it, ends with this object
         self._releases = connection._pool_release_ctr
 
     def __aiter__(self) -> CursorIterator[RowT]:
         check_stale(type(self).__name__, "__aiter__", self._connection, self._releases)
         return CursorIterator(
             self._connection, self._query, self._state, self._args, self._rows,
-            PREFETCH if self._prefetch is None else self._prefetch, self._timeout,
+            PREFETCH if self._prefetch is None else self._prefetch, self._timeout, self._owner,
         )  # fmt: skip
 
     def __await__(self) -> Generator[Any, None, Cursor[RowT]]:
         check_stale(type(self).__name__, "__await__", self._connection, self._releases)
         if self._prefetch is not None:
             raise exceptions.InterfaceError("prefetch argument can only be specified for iterable cursor")
-        made: Cursor[RowT] = Cursor(self._connection, self._query, self._state, self._args, self._rows)
+        made: Cursor[RowT] = Cursor(self._connection, self._query, self._state, self._args, self._rows, self._owner)
         return made._init(self._timeout).__await__()
 
 
 class BaseCursor(Generic[RowT]):
     """A portal, made at the first use."""
 
-    __slots__ = ("_args", "_connection", "_exhausted", "_portal", "_query", "_releases", "_rows", "_state")
+    __slots__ = ("_args", "_connection", "_exhausted", "_owner", "_portal", "_query", "_releases", "_rows", "_state")
 
     def __init__(
         self,
@@ -84,12 +87,14 @@ class BaseCursor(Generic[RowT]):
         state: StatementPlan | None,
         args: tuple[Any, ...],
         rows: type | ListSink,
+        owner: PreparedStatement[Any] | None = None,
     ) -> None:
         self._connection = connection
         self._query = query
         self._state = state
         self._args = args
         self._rows = rows  # what new_sink() takes
+        self._owner = owner
         self._portal: bytes | None = None
         self._exhausted = False
         self._releases = connection._pool_release_ctr
@@ -170,8 +175,9 @@ class CursorIterator(BaseCursor[RowT]):
         rows: type | ListSink,
         prefetch: int,
         timeout: float | None,
+        owner: PreparedStatement[Any] | None = None,
     ) -> None:
-        super().__init__(connection, query, state, args, rows)
+        super().__init__(connection, query, state, args, rows, owner)
         if prefetch <= 0:
             raise exceptions.InterfaceError("prefetch argument must be greater than zero")
         self._buffer: deque[RowT] = deque()

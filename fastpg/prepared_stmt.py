@@ -175,8 +175,8 @@ class PreparedStatement(Generic[RowT]):
         self._check_open("cursor")
         return cursor.CursorFactory(
             self._connection, self._query, self._state, args, prefetch, timeout,
-            self._rows if row_factory is None else self._connection._rows_of(None, row_factory),
-        )
+            self._rows if row_factory is None else self._connection._rows_of(None, row_factory), self,
+        )  # fmt: skip
 
     async def explain(self, *args: Any, analyze: bool = False) -> Any:
         """The plan, as parsed JSON. With analyze the statement really runs, in a transaction that is rolled back."""

@@ -126,6 +126,33 @@ async def test_cursors(dsn: str) -> None:
     await compare(dsn, scenario)
 
 
+async def test_cursors_of_statements_nobody_holds(dsn: str) -> None:
+    async def scenario(diary: Diary) -> None:
+        async with diary.connected() as con:
+            async with con.transaction():
+                async for row in (await con.prepare("SELECT generate_series(1, $1::int) AS a")).cursor(3, prefetch=1):
+                    diary.note(row["a"], await con.fetchval("SELECT 'between'"))
+                statement = await con.prepare("SELECT generate_series(1, $1::int) AS b")
+                factory = statement.cursor(4)
+                del statement
+                gc.collect()
+                await con.execute("SELECT")
+                cursor = await factory
+                diary.note([row["b"] async for row in factory])
+                del factory
+                gc.collect()
+                diary.note(await cursor.fetch(2), await con.fetchval("SELECT 'between'"), await cursor.forward(1))
+                diary.note(await cursor.fetch(2))
+            # Their statements end with the cursors.
+            del cursor
+            gc.collect()
+            await con.execute("SELECT")
+            count = "SELECT count(*) FROM pg_prepared_statements WHERE statement LIKE '%series%'"
+            diary.note(await con.fetchval(count))
+
+    await compare(dsn, scenario)
+
+
 @covers("Transaction", "Transaction: errors", "tools: Tortoise", "tools: databases")
 async def test_transactions(dsn: str) -> None:
     async def scenario(diary: Diary) -> None:
