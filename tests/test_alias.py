@@ -157,8 +157,7 @@ def test_pickles() -> None:
     code = """
         import asyncio, copy, pickle, asyncpg
         from asyncpg.protocol.protocol import _create_record
-        from fastpg.protocol.record import RecordDescriptor
-        record = _create_record(asyncpg.Record, RecordDescriptor(("a", "b")), (1, "x"))
+        record = _create_record({"a": 0, "b": 1}, (1, "x"))
         error = asyncpg.UniqueViolationError("twice")
         error.detail = "Key exists."
         for protocol in range(2, pickle.HIGHEST_PROTOCOL + 1):

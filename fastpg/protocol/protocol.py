@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 from fastpg._encodings import ENCODINGS
 from fastpg._hooks import PreparedStatementState, Protocol
@@ -60,4 +61,15 @@ BUILTIN_TYPE_NAME_MAP.update({
 ARRAY_TYPES: Final = {oid for oid, name in BUILTIN_TYPE_OID_MAP.items() if name.endswith("[]")}
 
 
-_create_record = make_record
+def _create_record(mapping: Mapping[str, int] | None, elems: tuple[Any, ...]) -> Record:
+    """A record of these values; mapping: the index of each column's value by the column's name.
+
+    Tools that replay what they have recorded make their rows so.
+    """
+    if not isinstance(elems, tuple):
+        raise TypeError(f"Argument 'elems' has incorrect type (expected tuple, got {type(elems).__name__})")
+    indices = dict(mapping or {})
+    names = sorted(indices, key=indices.__getitem__)
+    if [indices[name] for name in names] != list(range(len(elems))):
+        raise RuntimeError("invalid record mapping")
+    return make_record(Record, RecordDescriptor(tuple(names)), elems)

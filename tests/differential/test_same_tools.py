@@ -11,6 +11,7 @@ import inspect
 import ssl
 import subprocess
 import sys
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
@@ -328,6 +329,23 @@ async def test_an_unknown_type(dsn: str) -> None:
 
     diary = await compare(dsn, scenario)
     assert "ValueError: unknown type: public.no_such_vector" in diary.entries[0]
+
+
+def test_records_made_by_hand() -> None:
+    # By asyncpg-recorder, which replays what it has recorded.
+    def scenario(diary: Diary) -> None:
+        create = module(diary, "protocol.protocol")._create_record
+        for given in (({"a": 0, "b": 1}, (1, "x")), (OrderedDict(a=0), (None,)), ({}, ()), (None, ()),
+                      ({"a": 0}, (1, 2)), (None, (1, 2)), ({"a": 0}, [1]), ({"a": 0}, {"a": 1})):
+            shown = diary.try_now("made and shown", lambda given=given: repr(create(*given)))
+            if shown is not None:
+                record = create(*given)
+                diary.note(type(record) is diary.driver.Record, tuple(record), dict(record), list(record.keys()))
+        # Names in another order than their values.
+        record = create({"b": 1, "a": 0}, elems=("x", "y"))
+        diary.note(record["a"], record["b"], tuple(record), dict(record) == {"a": "x", "b": "y"})
+
+    compare_now(scenario)
 
 
 @covers("tools: Cloud SQL", "connect(): direct_tls")
