@@ -45,8 +45,8 @@ def install_as_asyncpg() -> None:
     _alias.install()
 
 
-__all__ = [
+__all__ = (
     "Attribute", "BitString", "Box", "Circle", "Connection", "Line", "LineSegment", "Path", "Point", "Polygon", "Pool",
     "Range", "Record", "ServerVersion", "ThreadedPool", "Type", "TypeCodec", "connect", "create_pool",
     "install_as_asyncpg", *_exceptions,
-]  # fmt: skip
+)  # fmt: skip

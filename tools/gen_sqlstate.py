@@ -117,9 +117,9 @@ def generate() -> str:
         parts.append(f'\n\nclass {name}({", ".join(bases(sqlstate, kind, names))}):\n    sqlstate = "{sqlstate}"\n')
     parts.append("\n\nBY_SQLSTATE: Final = MappingProxyType[str, type[PostgresMessage]](\n    {\n")
     parts += [f'        "{sqlstate}": {name},\n' for sqlstate, _, name in rows]
-    parts.append("    }\n)\n\n__all__ = [\n")
+    parts.append("    }\n)\n\n__all__ = (\n")
     parts += [f'    "{name}",\n' for name in sorted(names.values())]
-    parts.append("]\n")
+    parts.append(")\n")
     return "".join(parts)
 
 

@@ -127,7 +127,7 @@ def log_message(fields: Mapping[str, str], query: str | None = None) -> Postgres
 
 
 # Names a program gets by `from fastpg.exceptions import *`.
-__all__ = [
+__all__: tuple[str, ...] = (
     "ClientConfigurationError",
     "FatalPostgresError",
     "InterfaceError",
@@ -150,5 +150,5 @@ __all__ = [
     "UnsupportedClientFeatureError",
     "UnsupportedServerFeatureError",
     "annotate",
-]
+)
 __all__ += _sqlstate.__all__

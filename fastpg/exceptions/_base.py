@@ -10,6 +10,22 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, NamedTuple, NoR
 if TYPE_CHECKING:
     from typing_extensions import Self
 
+__all__ = (
+    "ClientConfigurationError",
+    "FatalPostgresError",
+    "InterfaceError",
+    "InterfaceWarning",
+    "InternalClientError",
+    "OutdatedSchemaCacheError",
+    "PostgresError",
+    "PostgresLogMessage",
+    "ProtocolError",
+    "TargetServerAttributeNotMatched",
+    "UnknownPostgresError",
+    "UnsupportedClientFeatureError",
+    "UnsupportedServerFeatureError",
+)
+
 _E = TypeVar("_E", bound=BaseException)
 
 # Field codes of ErrorResponse and NoticeResponse (manual, "Error and Notice Message Fields") -> attribute.

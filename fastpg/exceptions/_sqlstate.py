@@ -1332,7 +1332,7 @@ BY_SQLSTATE: Final = MappingProxyType[str, type[PostgresMessage]](
     }
 )
 
-__all__ = [
+__all__ = (
     "ActiveSQLTransactionError",
     "AdminShutdownError",
     "AmbiguousAliasError",
@@ -1595,4 +1595,4 @@ __all__ = [
     "WithCheckOptionViolationError",
     "WrongObjectTypeError",
     "ZeroLengthCharacterStringError",
-]
+)

@@ -115,6 +115,16 @@ print(*asyncpg.__all__, hasattr(asyncpg, 'PgError'))"""
     assert sorted(names) == sorted(asyncpg.__all__) and reached == "True"
 
 
+def test_names_that_modules_offer() -> None:
+    # Packages that offer asyncpg's names beside their own put these together.
+    offering = [name for name in EXPECTED if hasattr(module(asyncpg, name), "__all__")]
+    assert "exceptions._base" in offering and "types" in offering
+    for name in [*offering, "exceptions"]:
+        theirs, ours = (module(driver, name).__all__ for driver in (asyncpg, fastpg))
+        assert type(ours) is type(theirs) is tuple, name
+        assert set(theirs) <= set(ours), name
+
+
 @differs("Typed")
 def test_typed() -> None:
     from pathlib import Path
