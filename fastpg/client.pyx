@@ -217,7 +217,8 @@ cdef class Client:
         if self.fork_epoch != _forks:
             raise self.refusal("cannot perform operation: the connection was made before a fork; it belongs to the "
                                "parent process")
-        if get_running_loop() is not self.loop:     # a loop runs in one thread
+        # A loop runs in one thread. trio-asyncio knows better than asyncio's own function.
+        if get_running_loop() is not self.loop and asyncio._get_running_loop() is not self.loop:
             if self.thread != PyThread_get_thread_ident():
                 raise self.refusal("cannot perform operation: the connection belongs to another thread")
             raise self.refusal("cannot perform operation: the connection belongs to another event loop")

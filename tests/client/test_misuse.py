@@ -214,6 +214,21 @@ def test_another_loop(dsn: str) -> None:
         gc.collect()
 
 
+async def test_a_loop_that_only_asyncio_of_now_knows(dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """trio-asyncio answers itself for which loop runs, as soon as it is imported, and tells asyncio's C nothing."""
+    connection = await fastpg.connect(dsn)
+    loop = asyncio.get_running_loop()
+    asyncio._set_running_loop(None)
+    try:
+        with pytest.raises(exceptions.InterfaceError, match="belongs to another event loop"):
+            connection._client.check()
+        monkeypatch.setattr(asyncio, "_get_running_loop", lambda: loop)
+        connection._client.check()
+    finally:
+        asyncio._set_running_loop(loop)
+    await connection.close()
+
+
 def test_terminate_after_the_loop_was_closed_in_a_query(dsn: str) -> None:
     loop = asyncio.new_event_loop()
     with warnings.catch_warnings():
