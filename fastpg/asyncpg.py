@@ -9,9 +9,13 @@ Tests: `pytest -p fastpg.asyncpg`.
 
 from __future__ import annotations
 
+import builtins
+import importlib.machinery
 import os
+import pkgutil
 import runpy
 import sys
+import types
 
 from fastpg._alias import install
 
@@ -38,7 +42,21 @@ def main(arguments: list[str]) -> None:
         if not getattr(sys.flags, "safe_path", False):
             # As Python does: the program's directory instead of ours.
             sys.path[0] = os.path.dirname(os.path.abspath(arguments[0]))
-        runpy.run_path(arguments[0], run_name="__main__")
+        run_file(arguments[0])
+
+
+def run_file(path: str) -> None:
+    """Run a program as Python runs it: its __file__ outlives os.chdir(), its sys.argv[0] is as it was given."""
+    if pkgutil.get_importer(path) is not None or path.endswith(".pyc"):
+        runpy.run_path(path, run_name="__main__")  # a directory, a zip file
+        return
+    path = os.path.abspath(path)
+    loader = importlib.machinery.SourceFileLoader("__main__", path)
+    code = loader.source_to_code(loader.get_data(path), path)
+    module = types.ModuleType("__main__")
+    module.__dict__.update(__builtins__=builtins, __cached__=None, __file__=path, __loader__=loader)
+    sys.modules["__main__"] = module
+    exec(code, module.__dict__)
 
 
 def pytest_load_initial_conftests() -> None:

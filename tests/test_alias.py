@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import textwrap
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -219,6 +220,32 @@ def test_running_a_program(program: Path, flags: list[str]) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (3, expected, "")
     done = python(*flags, "-m", "fastpg.asyncpg", "-m", "tool", "--flag", "x", cwd=program.parent)
     assert (done.returncode, done.stdout, done.stderr) == (3, expected, "")
+
+
+LOOKS_AT_ITSELF = """\
+import asyncpg, atexit, os, pickle, sys
+class Value: pass
+atexit.register(lambda: print(type(pickle.loads(pickle.dumps(Value()))) is Value))
+os.chdir("/")
+main = sys.modules["__main__"]
+print(__file__, os.path.exists(__file__), sys.argv, __spec__, __package__, main.Value is Value, __builtins__, __doc__)
+"""
+
+
+def test_a_program_sees_itself_as_python_shows_it(program: Path) -> None:
+    (program.parent / "itself").write_text(LOOKS_AT_ITSELF)
+    with zipfile.ZipFile(program.parent / "itself.zip", "w") as file:
+        file.writestr("__main__.py", PROGRAM.replace("import neighbour", "").replace("neighbour.NAME", "'zip'"))
+    theirs = python("itself", "x", cwd=program.parent)
+    ours = python("-m", "fastpg.asyncpg", "itself", "x", cwd=program.parent)
+    assert theirs.stdout.startswith(f"{program.parent / 'itself'} True ['itself', 'x'] None None True")
+    assert (ours.stdout, ours.stderr) == (theirs.stdout, theirs.stderr) and theirs.stdout.endswith("True\n")
+    (program.parent / "itself").write_text("import asyncpg\n1 / 0")
+    theirs = python("itself", cwd=program.parent)
+    ours = python("-m", "fastpg.asyncpg", "itself", cwd=program.parent)
+    assert theirs.stderr.splitlines()[1] in ours.stderr.splitlines()
+    done = python("-m", "fastpg.asyncpg", "itself.zip", cwd=program.parent)
+    assert (done.returncode, done.stdout, done.stderr) == (3, "__main__ 0.32.0 True [] zip\n", "")
 
 
 @pytest.mark.parametrize("arguments", [[], ["-m"], ["-x"], [""]])
