@@ -126,6 +126,31 @@ def install() -> None:
         sys.modules[f"asyncpg.{name}"] = module
 
 
+class _Installs:
+    """Unpickling it is install_everywhere()."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return install_everywhere, ()
+
+
+def install_everywhere() -> None:
+    """install(), here and in the processes that multiprocessing will start anew, such as a server's workers."""
+    install()
+    import multiprocessing
+    from multiprocessing import spawn
+
+    if "forkserver" in multiprocessing.get_all_start_methods():
+        # It would import the program's main module by itself; the processes that it forks do so too.
+        multiprocessing.set_forkserver_preload([])
+    original = spawn.get_preparation_data
+
+    def get_preparation_data(name: str) -> dict[str, Any]:
+        # It is unpickled before the program's main module is imported; nobody looks at it.
+        return {**original(name), "fastpg": _Installs()}
+
+    spawn.get_preparation_data = get_preparation_data
+
+
 def make_package(modules: dict[str, types.ModuleType]) -> types.ModuleType:
     """The module `asyncpg`."""
     import fastpg

@@ -17,7 +17,7 @@ import runpy
 import sys
 import types
 
-from fastpg._alias import install
+from fastpg._alias import install_everywhere
 
 __all__ = ["main"]
 
@@ -34,7 +34,7 @@ def main(arguments: list[str]) -> None:
         module, arguments = arguments[1] if len(arguments) > 1 else "", arguments[1:]
     if not arguments or not (module or arguments[0]) or (module is None and arguments[0].startswith("-")):
         sys.exit(USAGE)
-    install()
+    install_everywhere()
     sys.argv[:] = arguments
     if module is not None:
         runpy.run_module(module, run_name="__main__", alter_sys=True)
@@ -61,7 +61,7 @@ def run_file(path: str) -> None:
 
 def pytest_load_initial_conftests() -> None:
     """pytest's hook: before the tests' own modules are imported."""
-    install()
+    install_everywhere()
 
 
 if __name__ == "__main__":

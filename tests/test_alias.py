@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import subprocess
 import sys
@@ -246,6 +247,32 @@ def test_a_program_sees_itself_as_python_shows_it(program: Path) -> None:
     assert theirs.stderr.splitlines()[1] in ours.stderr.splitlines()
     done = python("-m", "fastpg.asyncpg", "itself.zip", cwd=program.parent)
     assert (done.returncode, done.stdout, done.stderr) == (3, "__main__ 0.32.0 True [] zip\n", "")
+
+
+STARTS_OTHERS = """\
+import asyncpg, multiprocessing, sys
+from concurrent.futures import ProcessPoolExecutor
+
+def work(deeper=False):
+    if deeper:
+        process = multiprocessing.get_context(sys.argv[1]).Process(target=work)
+        process.start()
+        process.join()
+        return process.exitcode
+    return asyncpg.PgError.__name__
+
+if __name__ == "__main__":
+    with ProcessPoolExecutor(1, multiprocessing.get_context(sys.argv[1])) as pool:
+        print(pool.submit(work).result(), pool.submit(work, True).result())
+"""
+
+
+@pytest.mark.parametrize("how", multiprocessing.get_all_start_methods())
+def test_processes_that_a_program_starts(tmp_path: Path, how: str) -> None:
+    (tmp_path / "program.py").write_text(STARTS_OTHERS)
+    for program in (["program.py"], ["-m", "program"]):
+        done = python("-m", "fastpg.asyncpg", *program, how, cwd=tmp_path)
+        assert (done.returncode, done.stdout) == (0, "PgError 0\n"), done.stderr
 
 
 @pytest.mark.parametrize("arguments", [[], ["-m"], ["-x"], [""]])
