@@ -294,7 +294,7 @@ async def send_records(
 async def copy_out(connection: Any, sql: str, output: Any, limit: float | None) -> CommandStatus:
     """Run COPY ... TO STDOUT; its data goes to `output`."""
     protocol = connection._protocol
-    if type(protocol)._patched:
+    if protocol._patched:
         status: CommandStatus = await protocol.copy_out(sql, output, time_left(connection, limit))
         return status
     return await receive(connection, sql, output, limit)
@@ -394,7 +394,7 @@ async def to_table(
     limit = await connection._ready_for_script(timeout)
     with connection._section():
         protocol = connection._protocol
-        if type(protocol)._patched:
+        if protocol._patched:
             status: CommandStatus = await protocol.copy_in(sql, source, None, None, None, time_left(connection, limit))
             return status
         return await send(connection, sql, source, limit)
@@ -426,7 +426,7 @@ async def records_to_table(
                 raise exceptions.InternalClientError("the server has described a SELECT as a statement without rows")
             sql = copy_from_stdin(target, names, " (FORMAT binary)" if is_binary(plan.plan) else "", where)
             protocol = connection._protocol
-            if type(protocol)._patched:
+            if protocol._patched:
                 left = time_left(connection, limit)
                 state = protocol._state(plan)
                 status: CommandStatus = await protocol.copy_in(sql, None, None, records, state, left)

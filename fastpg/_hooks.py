@@ -9,6 +9,7 @@ pool's own calls need none of the methods of a connection.
 
 from __future__ import annotations
 
+import sys
 import weakref
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -70,16 +71,20 @@ def _look_everywhere() -> None:
 
 
 class ProtocolMeta(type):
-    """Notices whether a method of Protocol has been replaced."""
+    """Notices whether a method of Protocol has been replaced, or Protocol itself."""
 
     _patched: bool
+    _replaced: bool
 
     def __setattr__(cls, name: str, value: Any) -> None:
         super().__setattr__(name, value)
         if not name.startswith("_"):
-            patched = any(getattr(cls, method) is not original for method, original in _PROTOCOL.items())
-            super().__setattr__("_patched", patched)
-            _look_everywhere()
+            cls._look()
+
+    def _look(cls) -> None:
+        patched = any(getattr(cls, method) is not original for method, original in _PROTOCOL.items())
+        super().__setattr__("_patched", patched or cls._replaced)
+        _look_everywhere()
 
 
 class PreparedStatementState:
@@ -126,8 +131,10 @@ class Protocol(metaclass=ProtocolMeta):
     """
 
     _patched = False
+    _replaced = False
 
-    def __init__(self, connection: Any) -> None:
+    def __init__(self, addr: Any, connection: Any, params: Any, record_class: type, loop: Any) -> None:
+        # With asyncpg's arguments, at which tools look that are called in its place; the second is a Future there.
         self._owner = weakref.ref(connection)
 
     @property
@@ -291,6 +298,18 @@ _PROTOCOL = {
     name: vars(Protocol)[name]
     for name in ("bind", "bind_execute", "bind_execute_many", "copy_in", "copy_out", "execute", "prepare", "query")
 }
+
+
+def make_protocol(connection: Any) -> Protocol:
+    """The Protocol of a new connection, made by what a tool has put in the place of the class, if one has."""
+    make: Any = vars(sys.modules["fastpg.protocol"]).get("Protocol", Protocol)
+    if Protocol._replaced is not (make is not Protocol):
+        Protocol._replaced = make is not Protocol
+        Protocol._look()
+    protocol: Protocol = make(
+        connection._addr, connection, connection._params, connection._record_class, connection._loop
+    )
+    return protocol
 
 
 def row_options(record_class: type | None, row_factory: Any) -> dict[str, Any]:

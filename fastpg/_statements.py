@@ -63,7 +63,7 @@ class StatementMixin(TypeCodecMixin):
         return plan
 
     async def _prepare_plan(self, name: str, query: str, deadline: float | None) -> StatementPlan:
-        if type(self._protocol)._patched:
+        if self._protocol._patched:
             left = None if deadline is None else self._left(deadline)
             return (await self._protocol.prepare(name, query, left)).plan  # type: ignore[no-any-return]
         return await self._describe_plan(name, query, deadline)

@@ -13,7 +13,7 @@ from typing import Any, Generic, Literal, NamedTuple, TypeVar, overload
 
 from fastpg import _copy, _server, _shapes, call, connect_utils, cursor, exceptions, transaction
 from fastpg._cancel import send_cancel
-from fastpg._hooks import HookMeta, HookMixin, Protocol, row_options, watch_methods
+from fastpg._hooks import HookMeta, HookMixin, make_protocol, row_options, watch_methods
 from fastpg._internals import InternalsMixin
 from fastpg._internals import detect_server_capabilities as _detect_server_capabilities  # noqa: F401
 from fastpg._listeners import ListenerMixin
@@ -147,7 +147,7 @@ class Connection(
         self._top_xact: transaction.Transaction | None = None
         self._pool_release_ctr = 0  # what was made before a release is not usable after it
         self._closed = False
-        self._protocol = Protocol(self)
+        self._protocol = make_protocol(self)
         self._registry = Registry(None, record_maker, config.options)
         self._declared = DeclaredCodecs(config.codecs) if config.codecs else NONE_DECLARED
         self._identity: Any = None
