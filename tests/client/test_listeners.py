@@ -14,6 +14,7 @@ import pytest
 import pytest_asyncio
 
 import fastpg
+from fastpg._callbacks import Callback
 from tests import messages as m
 from tests.contract import covers
 from tests.fakeserver import FIN, STALL, FakeServer, message, packet
@@ -118,6 +119,52 @@ async def test_like_asyncpg(dsn: str) -> None:
 
     diary = await compare(dsn, scenario)
     assert any("'first'" in entry for entry in diary.entries) and not diary.reported
+
+
+async def test_coroutines_begin_in_line_with_functions(dsn: str) -> None:
+    async def scenario(diary: Diary) -> None:
+        con, other = await diary.driver.connect(diary.dsn), await diary.driver.connect(diary.dsn)
+
+        def plain(*args: Any) -> None:
+            diary.note("plain", args[2:])
+
+        async def coroutine(*args: Any) -> None:
+            diary.note("coroutine", args[2:])
+            await asyncio.sleep(0)
+            diary.note("its end", args[2:])
+
+        await con.add_listener("one", coroutine)
+        await con.add_listener("two", plain)
+        async with other.transaction():
+            for payload in "abc":
+                await other.execute("SELECT pg_notify('one', $1), pg_notify('two', $1)", payload)
+        await diary.turns()
+        await con.close()
+        await other.close()
+
+    await compare(dsn, scenario)
+
+
+async def test_a_factory_of_tasks_is_not_asked_while_bytes_are_received(dsn: str) -> None:
+    """One that is eager would run the coroutine there, up to its first await."""
+    called: list[str] = []
+
+    async def coroutine() -> None:
+        called.append("coroutine")
+
+    def factory(loop: asyncio.AbstractEventLoop, coro: Any, **given: Any) -> asyncio.Task[Any]:
+        called.append("factory")
+        return asyncio.Task(coro, loop=loop, **given)
+
+    loop = asyncio.get_running_loop()
+    loop.set_task_factory(factory)
+    try:
+        Callback(coroutine).schedule(loop)
+        called.append("received")
+        await asyncio.sleep(0.01)
+    finally:
+        loop.set_task_factory(None)
+    assert called == ["received", "factory", "coroutine"]
 
 
 async def test_round_trips(pair: tuple[fastpg.Connection, fastpg.Connection]) -> None:
