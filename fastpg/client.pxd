@@ -54,6 +54,7 @@ cdef class Client:
     cdef Operation to_cancel(self)
     cdef int flush(self) except -1
     cdef bint pump(self) except -1          # whether it has sent something already
+    cdef int write_out(self) except -1
     cdef int arm(self, double when) except -1
     cdef Operation find(self, object waiter)
     cdef int after_feed_slow(self) except -1

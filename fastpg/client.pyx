@@ -276,15 +276,11 @@ cdef class Client:
 
     cdef int submit(self, Operation op, double timeout) except -1:
         cdef bint idle = self.session.head is None
-        self.session.enqueue(op)
         if timeout >= 0:
             op.deadline = self.loop.time() + timeout
             self.arm(op.deadline)
-        if idle and self.session.cursor is None:
-            data = self.session.take_output()
-            if data is not None:
-                self.write(data)
-        elif idle:
+        self.session.enqueue(op)
+        if idle:
             self.flush()
         elif not self.flush_scheduled:
             self.flush_scheduled = True
@@ -293,10 +289,10 @@ cdef class Client:
 
     cdef int queue(self, Operation op, double timeout) except -1:
         # Of a pipeline: written with what follows, in the next turn of the loop.
-        self.session.enqueue(op)
         if timeout >= 0:
             op.deadline = self.loop.time() + timeout
             self.arm(op.deadline)
+        self.session.enqueue(op)
         if not self.flush_scheduled:
             self.flush_scheduled = True
             self.schedule(self.on_flush)
@@ -307,6 +303,20 @@ cdef class Client:
         self.flush()
 
     cdef int flush(self) except -1:
+        try:
+            return self.write_out()
+        except BaseException as error:
+            # Any part of it may have been sent: nothing can follow.
+            lost = ConnectionDoesNotExistError(f"connection was closed: it could not be written to: {error!r}")
+            lost.__cause__ = error
+            transport = self.transport
+            self.abort(lost)
+            forget_writer(self.loop, transport)
+            if not isinstance(error, Exception):
+                raise
+        return 0
+
+    cdef int write_out(self) except -1:
         cdef int chunk
         for chunk in range(CHUNKS_PER_TURN):  # no-cython-lint
             if self.transport is None:
@@ -612,6 +622,16 @@ cdef class Client:
     def foreign_process(self) -> bool:
         """A fork has happened since the connection was made, and this is the child."""
         return self.fork_epoch != _forks
+
+
+cdef int forget_writer(object loop, object transport) except -1:
+    # asyncio's transports ask for the socket to become writable before they make room for what is left, and go on
+    # asking when there is no room, in the name of whoever gets the closed socket's number next.
+    try:
+        loop.remove_writer(transport.get_extra_info("socket").fileno())
+    except Exception:
+        pass                # a loop of another kind, or no socket any more
+    return 0
 
 
 cdef object lost_error(Client client, object exc):

@@ -5,10 +5,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import itertools
 import socket
 import struct
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -454,3 +455,62 @@ async def test_a_lost_rollback_does_not_hide_why(how: str) -> None:
         with pytest.raises(asyncio.CancelledError if how == "cancel" else asyncio.TimeoutError):
             await asyncio.wait_for(asyncio.gather(task), LIMIT)
         assert c.is_closed()
+
+
+class Full:
+    """A transport that sends a part of what it is given, and has no memory for the rest."""
+
+    def __init__(self, transport: Any) -> None:
+        self.transport = transport
+        self.calls: list[int] = []
+
+    def write(self, data: bytes) -> None:
+        self.transport.write(data[:3])
+        loop: Any = asyncio.get_running_loop()
+        if isinstance(loop, asyncio.BaseEventLoop):  # its transports have done this by then
+            loop._add_writer(self.transport.get_extra_info("socket").fileno(), self.calls.append, 1)  # type: ignore[attr-defined]
+        raise MemoryError
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.transport, name)
+
+
+async def piped(c: fastpg.Connection) -> None:
+    async with c.pipeline() as p:
+        await p.fetchval("SELECT $1::int", 1)
+
+
+WRITERS: dict[str, Callable[[fastpg.Connection], Awaitable[Any]]] = {
+    "known": lambda c: c.fetchval("SELECT $1::int", 1),
+    "new": lambda c: c.fetchval("SELECT $1::int, 2", 1, timeout=LIMIT),
+    "script": lambda c: c.execute("SELECT 1; SELECT 2"),
+    "many": lambda c: c.executemany("SELECT $1::int", [(1,), (2,)]),
+    "copy": lambda c: c.copy_from_query("SELECT 1", output=lambda data: None),
+    "pipeline": piped,
+}
+
+
+@pytest.mark.parametrize("name", WRITERS)
+async def test_no_memory_to_write(dsn: str, name: str) -> None:
+    reported: list[dict[str, Any]] = []
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _, context: reported.append(context))
+    c = await fastpg.connect(dsn)
+    assert await c.fetchval("SELECT $1::int", 1) == 1
+    transport = Full(c._client.transport)
+    c._client.connection_made(transport)
+    with pytest.raises(exceptions.ConnectionDoesNotExistError, match="could not be written to: MemoryError") as caught:
+        await asyncio.wait_for(WRITERS[name](c), LIMIT)
+    assert isinstance(caught.value.__cause__, MemoryError)
+    assert caught.value.fastpg is not None and caught.value.fastpg.outcome == "unknown"
+    assert c.is_closed()
+    await asyncio.sleep(0)
+    transport.calls.clear()
+    # It may get the same file descriptor.
+    c = await asyncio.wait_for(fastpg.connect(dsn), LIMIT)
+    assert await c.fetchval("SELECT 1") == 1
+    await c.close()
+    assert not transport.calls
+    del caught
+    gc.collect()
+    assert not reported
