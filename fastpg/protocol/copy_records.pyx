@@ -64,6 +64,8 @@ cdef class RecordEncoder:
             codec = self.plan.codecs[i]
             try:
                 codec.encode(codec, out, value)
+            except MemoryError:
+                raise
             except Exception as error:
                 self.raise_bad_value(i, error)
         self.element += 1
@@ -154,6 +156,8 @@ cdef class TextRecordEncoder(RecordEncoder):
                 continue
             try:
                 text = encode_value(self.plan.codecs[i], value)
+            except MemoryError:
+                raise
             except Exception as error:
                 self.raise_bad_value(i, error)
             fields.append(self.escaped(text))

@@ -205,7 +205,7 @@ cdef int write_arguments(StatementPlan statement, Out *out, object args, Py_ssiz
             else:
                 codec = statement.codecs[i]
                 codec.encode(codec, out, value)
-    except InternalClientError:
+    except (InternalClientError, MemoryError):
         raise
     except Exception as error:
         # Not args[i] once more: an encoder calls the value's methods, which may have changed a list of arguments.

@@ -514,3 +514,25 @@ async def test_no_memory_to_write(dsn: str, name: str) -> None:
     del caught
     gc.collect()
     assert not reported
+
+
+class Huge:
+    """An argument that does not fit into memory."""
+
+    def __index__(self) -> int:
+        raise MemoryError
+
+
+@pytest.mark.parametrize("call", ["fetchval", "executemany", "copy"])
+async def test_no_memory_for_an_argument(dsn: str, call: str) -> None:
+    c = await fastpg.connect(dsn)
+    await c.execute("CREATE TEMP TABLE t (a int)")
+    with pytest.raises(MemoryError):
+        if call == "fetchval":
+            await c.fetchval("SELECT $1::int", Huge())
+        elif call == "executemany":
+            await c.executemany("INSERT INTO t VALUES ($1)", [(1,), (Huge(),)])
+        else:
+            await c.copy_records_to_table("t", records=[(1,), (Huge(),)])
+    assert await c.fetchval("SELECT count(*) FROM t") == 0
+    await c.close()
