@@ -40,10 +40,12 @@ cdef double limit_of(Client client, object timeout) except? -3:
     cdef double seconds
     if timeout is None:
         return client.command_timeout
-    if type(timeout) is float or type(timeout) is int:
+    if type(timeout) is float:
         seconds = timeout
         if seconds > 0:
             return seconds
+    elif type(timeout) is int and 0 < timeout < 1_000_000_000:      # others may be too large for a double
+        return timeout
     return LONG_WAY
 
 

@@ -495,3 +495,12 @@ async def test_a_failing_reset_does_not_hide_a_cancel(dsn: str) -> None:
         with pytest.raises(ValueError, match="reset"):
             async with pool.acquire():
                 pass
+
+
+@pytest.mark.parametrize("pipelined", [False, True])
+async def test_a_timeout_that_is_too_large_for_a_float(dsn: str, pipelined: bool) -> None:
+    async with fastpg.create_pool(dsn, min_size=1, max_size=1, pipelined=pipelined) as pool:
+        assert await pool.fetchval("SELECT 1") == 1
+        with pytest.raises(OverflowError):
+            await pool.fetchval("SELECT 1", timeout=10**400)
+        assert await asyncio.wait_for(pool.fetchval("SELECT 1", timeout=WAIT), WAIT) == 1
