@@ -481,3 +481,17 @@ async def test_release_from_a_silent_server(dsn: str) -> None:
 
     theirs, ours = await both(dsn, scenario)
     assert (theirs.entries, ours.entries) == (["waits"], ["returns"])
+
+
+@differs("Arguments that do not fit into memory")
+async def test_arguments_that_do_not_fit_into_memory(dsn: str) -> None:
+    class Huge:
+        def __index__(self) -> int:
+            raise MemoryError
+
+    pair = await pair_of(dsn)
+    with pytest.raises(asyncpg.DataError, match="invalid input for query argument"):
+        await pair.theirs.fetchval("SELECT $1::int", Huge())
+    with pytest.raises(MemoryError):
+        await pair.ours.fetchval("SELECT $1::int", Huge())
+    await close(pair)
