@@ -284,7 +284,14 @@ cdef class Session:
     cdef int space(self, char **p, Py_ssize_t *n) except -1:
         """Where the next received bytes go: at least one byte of room."""
         if self.slab.cap - self.end < 4096:
-            self.compact(0)
+            try:
+                self.compact(0)
+            except MemoryError as error:
+                lost = ConnectionDoesNotExistError("connection was closed: no memory for a message from the server")
+                lost.__cause__ = error
+                self.fail(lost)
+                if not self.slab.pins:
+                    self.start = self.end = 0       # nobody reads it
         p[0] = self.slab.buf + self.end
         n[0] = self.slab.cap - self.end
         return 0

@@ -9,7 +9,9 @@ import gc
 import itertools
 import socket
 import struct
-from collections.abc import AsyncIterator, Awaitable, Callable
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -536,3 +538,38 @@ async def test_no_memory_for_an_argument(dsn: str, call: str) -> None:
             await c.copy_records_to_table("t", records=[(1,), (Huge(),)])
     assert await c.fetchval("SELECT count(*) FROM t") == 0
     await c.close()
+
+
+if sys.platform == "linux":
+
+    @contextlib.contextmanager
+    def room(size: int) -> Iterator[None]:
+        """No more than `size` bytes of memory beside what there is."""
+        import resource
+
+        limits = resource.getrlimit(resource.RLIMIT_AS)
+        used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS, (used + size, limits[1]))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_AS, limits)
+
+    @pytest.mark.parametrize("copy", [False, True])
+    async def test_no_memory_for_an_answer(dsn: str, copy: bool) -> None:
+        reported: list[dict[str, Any]] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: reported.append(context))
+        c = await fastpg.connect(dsn)
+        query = "SELECT repeat('x', $1::int)"
+        assert await c.fetchval(query, 1) == "x"
+        with pytest.raises(exceptions.ConnectionDoesNotExistError, match="no memory for a message") as caught:
+            with room(2**25):
+                if copy:
+                    await c.copy_from_query(query, 2**27, output=lambda data: None, timeout=LIMIT)
+                else:
+                    await c.fetchval(query, 2**27, timeout=LIMIT)
+        assert isinstance(caught.value.__cause__, MemoryError)
+        assert c.is_closed()
+        del caught
+        gc.collect()
+        assert not reported
