@@ -15,6 +15,7 @@ import sys
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
+from unittest import mock
 
 import asyncpg
 import pytest
@@ -393,6 +394,22 @@ def test_a_context_of_ones_own() -> None:
         diary.note(addresses, params.ssl is context, params.sslmode.name, params.ssl_negotiation.value)
 
     compare_now(scenario)
+
+
+@differs("Specs of mocks")
+def test_specs_of_mocks() -> None:
+    for driver in (asyncpg, fastpg):
+        ours = driver is fastpg
+        assert isinstance(mock.Mock(spec=driver.Connection), driver.Connection) is ours
+        for kind in ("transaction.Transaction.start", "prepared_stmt.PreparedStatement.fetch", "cursor.Cursor.fetch"):
+            package, cls, method = kind.split(".")
+            spec = getattr(importlib.import_module(f"{driver.__name__}.{package}"), cls)
+            assert isinstance(getattr(mock.Mock(spec=spec), method), mock.AsyncMock) is ours
+            assert inspect.iscoroutinefunction(getattr(spec, method)) is ours
+        # These are alike.
+        for spec in (driver.Connection, driver.Pool):
+            assert isinstance(mock.Mock(spec=spec).fetch, mock.AsyncMock)
+        assert isinstance(mock.Mock(spec=driver.Pool), driver.Pool)
 
 
 @differs("Installing late")

@@ -10,8 +10,10 @@ from typing import Any
 
 import asyncpg
 import pytest
+from asyncpg.protocol import protocol as theirs
 
 import fastpg
+from fastpg.protocol.protocol import _create_record
 from tests.contract import covers, differs
 from tests.sidebyside import Diary, compare, compare_now
 
@@ -104,8 +106,14 @@ def test_shapes() -> None:
 
 
 @covers("values: BitString")
-@differs("Shapes and bits")
+@differs("Records, shapes and bits")
 def test_mended() -> None:
+    record = theirs._create_record({"a": 0}, (1,))
+    for made in (pickle.dumps, copy.copy, copy.deepcopy):
+        with pytest.raises(TypeError, match="cannot pickle"):
+            made(record)
+    ours = _create_record({"a": 0}, (1,))
+    assert pickle.loads(pickle.dumps(ours)) == copy.copy(ours) == copy.deepcopy(ours) == (1,)
     assert asyncpg.BitString("0101")[-1] == 0 and fastpg.BitString("0101")[-1] == 1
     with pytest.raises(TypeError):
         pickle.loads(pickle.dumps(asyncpg.Point(1, 2)))
