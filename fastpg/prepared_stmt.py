@@ -8,9 +8,11 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Generic, Literal, overload
 
 from fastpg import cursor, exceptions
+from fastpg._hooks import PreparedStatementState
 from fastpg._row_factory import new_sink
 from fastpg._stale import check_stale
 from fastpg._typing import RowFactory, RowT, T
+from fastpg.protocol.operation import StatementPlan
 from fastpg.protocol.record import Record
 from fastpg.protocol.status import command_status
 from fastpg.sinks.record import RecordSink, ValueSink
@@ -18,7 +20,6 @@ from fastpg.types import Attribute, CommandStatus, Type
 
 if TYPE_CHECKING:
     from fastpg.connection import Connection
-    from fastpg.protocol.operation import StatementPlan
     from fastpg.sinks.base import ListSink
 
 
@@ -29,8 +30,16 @@ class PreparedStatement(Generic[RowT]):
                  "_state")  # fmt: skip
 
     def __init__(
-        self, connection: Connection[Any], query: str, state: StatementPlan, rows: type | ListSink, owned: bool = True
-    ) -> None:
+        self, connection: Connection[Any], query: str, state: StatementPlan | PreparedStatementState,
+        rows: type | ListSink | None = None, owned: bool = True,
+    ) -> None:  # fmt: skip
+        if rows is None:
+            # Subclasses give three arguments, as asyncpg's class takes them: the state is of _get_statement().
+            assert isinstance(state, PreparedStatementState)
+            rows = connection._rows_of(state.record_class, state.row_factory)
+            state = state.plan
+            owned = connection._cache.entries.get(query) is not state
+        assert isinstance(state, StatementPlan)
         self._connection = connection
         self._query = query
         self._state = state

@@ -382,6 +382,39 @@ def test_records_made_by_hand() -> None:
     compare_now(scenario)
 
 
+async def test_statements_of_a_subclass(dsn: str) -> None:
+    # As asyncpgx prepares statements with named parameters.
+    async def scenario(diary: Diary) -> None:
+        class Own(module(diary, "prepared_stmt").PreparedStatement):  # type: ignore[misc]
+            __slots__ = ("names",)
+
+            def __init__(self, connection: Any, query: str, state: Any, names: list[str]) -> None:
+                super().__init__(connection, query, state)
+                self.names = names
+
+            async def named_fetch(self, **given: Any) -> Any:
+                return await super().fetch(*[given[name] for name in self.names])
+
+        async with diary.connected() as con:
+            query = "SELECT $1::int AS a, $2::text AS b"
+            count = "SELECT count(*) FROM pg_prepared_statements WHERE statement = $1"
+            for given in ({"named": True, "use_cache": False}, {}):
+                statement = Own(con, query, await con._get_statement(query, None, **given), ["a", "b"])
+                diary.note(await statement.named_fetch(b="x", a=1), statement.get_query(), statement.get_statusmsg())
+                diary.note(await statement.fetchval(2, "y", column=1), [one.name for one in statement.get_attributes()])
+                async with con.transaction():
+                    diary.note([row async for row in statement.cursor(3, "z")])
+                del statement
+                await con.execute("SELECT")
+                diary.note(await con.fetchval(count, query))
+            diary.note(await con.fetch(query, 4, "w"))
+            own = type("OwnRecord", (diary.driver.Record,), {})
+            state = await con._get_statement(query, None, record_class=own, use_cache=False)
+            diary.note(type(await Own(con, query, state, []).fetchrow(5, "v")).__name__)
+
+    await compare(dsn, scenario)
+
+
 @covers("tools: Cloud SQL", "connect(): direct_tls")
 def test_a_context_of_ones_own() -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
