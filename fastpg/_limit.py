@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from fastpg.pool import Pool, PoolConnectionHolder
 
 IDLE = 0.001  # seconds that a connection lies idle before it is closed for somebody else
+PATIENCE = 1.0  # seconds that a permit waits for the server's process, which counts until it ends, to have ended
 QUANTUM = 0.05  # seconds that a pool has a permit for at the least, while others have none
 SWEEP = 0.1  # seconds between two looks for loops that have ended, while somebody waits
 
@@ -377,4 +378,5 @@ class Share(Permits):
         """Close a connection that nobody uses; its permit goes to who waits."""
         con, holder._con = holder._con, None
         holder.lease.promised = True
+        con._client.patience = PATIENCE
         pool._finish_later(con.close(), con.terminate)

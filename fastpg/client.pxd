@@ -18,6 +18,7 @@ cdef class Client:
     cdef object owner_ref                   # weak reference to the Connection
     cdef public object canceller            # async callable that sends a CancelRequest
     cdef public double cancel_timeout       # seconds
+    cdef public double patience             # seconds that close() waits for the server to have ended the session
     cdef public bint reuse_after_cancel     # False: a cancel that is over ends the connection
     cdef object undo                        # an Operation to run before `cancelling` is over, or None
     cdef object watchdog                    # the TimerHandle that bounds a cancel

@@ -15,6 +15,7 @@ class Client:
     command_timeout: float
     canceller: Callable[[float], Awaitable[None]] | None
     cancel_timeout: float
+    patience: float
     reuse_after_cancel: bool
     schedule: Callable[..., Any]
     def __init__(

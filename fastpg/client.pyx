@@ -611,7 +611,11 @@ cdef class Client:
         self.farewell = farewell
         if self.transport is not None and self.fork_epoch == _forks:
             self.transport.write(b"X\0\0\0\4")
-            self.transport.close()
+            if self.patience > 0:
+                limit = self.loop.call_later(self.patience, self.transport.close)
+                farewell.add_done_callback(lambda _: limit.cancel())
+            else:
+                self.transport.close()
         return farewell
 
     @property

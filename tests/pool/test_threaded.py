@@ -18,6 +18,8 @@ import pytest
 
 import fastpg
 from fastpg import _limit, threaded
+from tests import messages as m
+from tests.fakeserver import FIN, FakeServer, message, packet
 
 WAIT = 30
 LOOPS: list[Callable[[], asyncio.AbstractEventLoop]] = [asyncio.new_event_loop]
@@ -527,6 +529,25 @@ async def test_a_connection_that_is_being_given_away_is_closed(dsn: str, cancell
             await shard.close()
             assert task.done() and not con._client.is_connected
     assert not shard._releases and pool.get_size() == 0
+
+
+@pytest.mark.parametrize("patience", [0, 0.05, WAIT])
+async def test_a_permit_waits_until_the_server_has_ended(patience: float) -> None:
+    """Whose process counts as a connection for as long."""
+    gone = threading.Event()
+    script = [packet(), m.logged_in(), message(), lambda _: b"" if gone.wait(WAIT) else b"", FIN]
+    with FakeServer(script) as server:
+        con = await fastpg.connect(host=server.host, port=server.port, user="u", database="d", ssl=False)
+        con._client.patience = patience
+        closing = asyncio.ensure_future(con.close(timeout=WAIT))
+        await until(lambda: server.received[0][-1:] == [b"X\0\0\0\4"])
+        if patience == WAIT:
+            await asyncio.sleep(0.05)
+            assert not closing.done()
+            gone.set()
+        await asyncio.wait_for(closing, WAIT / 2)
+        gone.set()
+        assert con._client.closed.done()
 
 
 async def test_old_connections(dsn: str) -> None:
