@@ -497,8 +497,9 @@ async def test_no_memory_to_write(dsn: str, name: str) -> None:
     reported: list[dict[str, Any]] = []
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(lambda _, context: reported.append(context))
+    _shapes.clear()
     c = await fastpg.connect(dsn)
-    assert await c.fetchval("SELECT $1::int", 1) == 1
+    assert await c.fetchval("SELECT $1::int", 1) == 1, "it has asked whom it is connected to, too"
     transport = Full(c._client.transport)
     c._client.connection_made(transport)
     with pytest.raises(exceptions.ConnectionDoesNotExistError, match="could not be written to: MemoryError") as caught:
