@@ -2,7 +2,8 @@
 """Hostile Python objects for the encoders: bytes or an exception, never a crash, and no byte left behind.
 
 Each object is encoded alone and as the argument of a query, where whatever goes wrong is a DataError (or what another
-rule asks for), the outgoing buffer stays empty and the session goes on.
+rule asks for; or a MemoryError, for an object that claims to have 2**62 items), the outgoing buffer stays empty and the
+session goes on.
 """
 
 from __future__ import annotations
@@ -297,7 +298,7 @@ def as_argument(target: Target, make: Callable[[], Any], many: bool) -> str | No
         else:
             operation = Execute(statement, (1, value), RowSink(), Waiter())
         session.submit(operation)
-    except (DataError, InterfaceError, InternalClientError) as error:
+    except (DataError, InterfaceError, InternalClientError, MemoryError) as error:
         str(error)
     except ALLOWED:
         pass
