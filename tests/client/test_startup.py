@@ -174,7 +174,7 @@ async def test_answers_to_sslrequest(mode: str, name: str, certificate: Path) ->
             raised = await refused(ConnectionError, server, sslmode=mode, **root)
             assert str(raised) == f'PostgreSQL server at "127.0.0.1:{server.port}" rejected SSL upgrade'
         elif name == "S":
-            await refused(asyncio.TimeoutError, server, sslmode=mode, timeout=0.1, **root)
+            await refused(asyncio.TimeoutError, server, sslmode=mode, timeout=0.5, **root)
         else:
             stuffed = name in ("S+ok", "S+1", "N+ok", "N+1", "S+S")
             raised = await refused(ProtocolError if stuffed else ConnectionError, server, sslmode=mode, **root)
@@ -377,10 +377,10 @@ async def test_an_error_that_another_host_would_not_mend() -> None:
 async def test_connect_timeout_is_each_hosts_own() -> None:
     with FakeServer([packet(), STALL]) as first, FakeServer([packet(), WELCOME]) as second:
         given: dict[str, Any] = {"host": ["127.0.0.1"] * 2, "port": [first.port, second.port]}
-        (await connect(**given, timeout=None, connect_timeout="0.1")).terminate()
-        await refused(asyncio.TimeoutError, **given, timeout=0.1)
+        (await connect(**given, timeout=None, connect_timeout="0.5")).terminate()
+        await refused(asyncio.TimeoutError, **given, timeout=0.3)
         raised = await refused(
-            asyncio.TimeoutError, host=["127.0.0.1"] * 2, port=[first.port] * 2, timeout=None, connect_timeout="0.1"
+            asyncio.TimeoutError, host=["127.0.0.1"] * 2, port=[first.port] * 2, timeout=None, connect_timeout="0.3"
         )
         assert str(raised).count("authenticating with") == 2
 
