@@ -437,7 +437,8 @@ def test_specs_of_mocks() -> None:
         for kind in ("transaction.Transaction.start", "prepared_stmt.PreparedStatement.fetch", "cursor.Cursor.fetch"):
             package, cls, method = kind.split(".")
             spec = getattr(importlib.import_module(f"{driver.__name__}.{package}"), cls)
-            assert isinstance(getattr(mock.Mock(spec=spec), method), mock.AsyncMock) is ours
+            if ours or sys.version_info < (3, 12):  # later ones see through asyncpg's decorators
+                assert isinstance(getattr(mock.Mock(spec=spec), method), mock.AsyncMock) is ours
             assert inspect.iscoroutinefunction(getattr(spec, method)) is ours
         # These are alike.
         for spec in (driver.Connection, driver.Pool):
