@@ -12,7 +12,7 @@ from libc.stdint cimport uint32_t
 
 from fastpg._dispatch cimport STATEMENTS, Dispatcher, Holder, PoolCall, Request, refuse
 from fastpg.call cimport LONG_WAY, limit_of
-from fastpg.protocol.operation cimport PHASE_DONE, StatementPlan
+from fastpg.protocol.operation cimport PHASE_DONE, Operation, StatementPlan
 from fastpg.protocol.row cimport RowSink
 
 cdef double TARGET = 0.002      # seconds of the server's work that may be in flight on a shared connection
@@ -230,10 +230,15 @@ cdef class SharingDispatcher(Dispatcher):
 
     cdef bint fits(self, Holder holder, Statement about) except -1:
         """Whether a call may be put behind those that are in flight."""
+        cdef Operation head
         if holder.draining or not holder.usable():
             return False
         if holder.inflight == 0:
             return True
+        head = holder.client.session.head
+        if head is not None and head.waiter is not None and not head.discard and head.waiter.done():
+            # Cancelled in this turn of the loop: the server will be told, unless something wanted stands behind it.
+            return False
         return (self.is_quick(about) and holder.inflight < self.depth
                 and holder.load + about.service <= self.target
                 # What has been running for longer than it should is no quick statement today.
